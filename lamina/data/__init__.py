@@ -1,0 +1,1 @@
+"""Examples, batches, and where data comes from."""

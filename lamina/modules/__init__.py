@@ -1,0 +1,1 @@
+"""Modules that torch.nn lacks."""

@@ -1,0 +1,1 @@
+"""Functions from hyperparameters to runs, one per published experiment."""
