@@ -58,6 +58,7 @@ class System(nn.Module):
         return (Objective("loss", self.loss, self),)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Batches of data. Epoch `k` depends on `k` alone, so that a run resumes exactly, also within an epoch."""
 

@@ -1,1 +1,14 @@
 """Functions from hyperparameters to runs, one per published experiment."""
+
+import importlib
+import importlib.util
+
+from lamina.recipes.registry import RECIPES, Recipe, named, recipe
+
+FAMILIES = ("vision", "energy", "generative", "language", "semisupervised")
+
+for family in FAMILIES:
+    if importlib.util.find_spec(f"lamina.recipes.{family}"):
+        importlib.import_module(f"lamina.recipes.{family}")
+
+__all__ = ["FAMILIES", "RECIPES", "Recipe", "named", "recipe"]

@@ -1,5 +1,6 @@
 """What makes a function a recipe: a named, published experiment whose signature is its whole configuration."""
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ import torch
 
 from lamina.core import Run
 from lamina.data.dataset import Data
+from lamina.train.evaluate import evaluate
 
 Measure = Callable[[Run], Mapping[str, float]]
 """Figures of a trained run, by name; the recipe's `figure` is one of them."""
@@ -85,3 +87,24 @@ def recipe(
         return made
 
     return register
+
+
+def named(name: str) -> Recipe:
+    """Return the recipe of a name.
+
+    Raises:
+        ValueError: there is none; the message suggests the nearest name.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    near = difflib.get_close_matches(name, RECIPES, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(RECIPES)}"
+    raise ValueError(f"unknown recipe '{name}'; {hint}")
+
+
+def figures_of(run: Run) -> dict[str, float]:
+    """Return the figures of a trained run: its recipe's measure, or the metrics on the test data."""
+    measure = RECIPES[run.origin["recipe"]].measure
+    if measure is not None:
+        return dict(measure(run))
+    return evaluate(run.system, run.test, run.device, run.precision) if run.test is not None else {}

@@ -1,0 +1,190 @@
+"""`lamina evaluate`, `lamina predict` and `lamina sample`: what a trained run is for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from torch import Tensor
+
+from lamina.cli.options import parse
+from lamina.core import Predicts, Samples, fields
+from lamina.data.batches import Batches
+from lamina.data.dataset import Data
+from lamina.data.examples import Examples, whole
+from lamina.data.files import fit_to, read_image, relabel
+from lamina.data.standard import load as load_data
+from lamina.recipes.saved import load
+from lamina.train.display import numbers
+from lamina.train.evaluate import evaluate
+from lamina.train.folder import Folder
+
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+
+Folder_ = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(kw_only=True)
+class Evaluate:
+    """Held-out figures of a trained run.
+
+    Args:
+        run: folder of the run.
+        data: a standard data set or the path of your own; the run's own if not given.
+        split: which part of the data.
+    """
+
+    run: Folder_
+    data: str | None = None
+    split: str = "test"
+
+
+@dataclass(kw_only=True)
+class Predict:
+    """What a trained run says of pictures or rows.
+
+    Args:
+        run: folder of the run.
+        files: pictures, or files of rows (.csv, .npz, .parquet).
+        top: classes to tell for each.
+        invert: swap dark and bright first, as for dark ink on white paper.
+    """
+
+    run: Folder_
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    top: int = 1
+    invert: bool = False
+
+
+@dataclass(kw_only=True)
+class Sample:
+    """New examples from a trained run: a picture of them, or text.
+
+    Args:
+        run: folder of the run.
+        n: how many.
+        out: picture (.png) or array (.npy) to write; text is printed if not given.
+        length: symbols in each text.
+        temperature: below 1 makes text more likely, above 1 more surprising.
+        prompt: what each text begins with.
+        seed: of the random numbers.
+    """
+
+    run: Folder_
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    out: Path | None = None
+    length: int = 200
+    temperature: float = 1.0
+    prompt: str = ""
+    seed: int = 0
+
+
+def evaluate_command(words: list[str]) -> int:
+    """Print each metric of a run on a split."""
+    options = parse(Evaluate, words, "lamina evaluate")
+    system, outline = load(options.run), Folder(options.run).description()["data"]
+    data = load_data(options.data or outline["name"])
+    examples = made_to_fit(part(data, options.split), data, outline)
+    needed = set(fields(system.metrics)) - set(examples.fetch(torch.zeros(1, dtype=torch.int64)))
+    if needed:
+        raise ValueError(f"{data.name} lacks {sorted(needed)}, which this run is evaluated with")
+    figures = evaluate(system, Batches(examples, 500, shuffle=False))
+    print(f"{data.name} {options.split}, {len(examples)} examples  {numbers(figures)}")
+    return 0
+
+
+def predict_command(words: list[str]) -> int:
+    """Print the most probable classes of each picture or row."""
+    options = parse(Predict, words, "lamina predict")
+    if not options.files:
+        raise ValueError("lamina predict needs a picture or a file of rows after the run")
+    system, outline = load(options.run), Folder(options.run).description()["data"]
+    if not isinstance(system, Predicts):
+        raise ValueError(f"{options.run} holds a {type(system).__name__}, which predicts no classes")
+    classes = outline["classes"]
+    for file in options.files:
+        names, x = inputs(file, outline["fields"]["x"][1:], options.invert)
+        best = system.predict(x).topk(min(options.top, len(classes)))
+        for name, likely, which in zip(names, best.values.tolist(), best.indices.tolist(), strict=True):
+            print(name, *(f"{classes[k]} {p:.4f}" for k, p in zip(which, likely, strict=True)), sep="  ")
+    return 0
+
+
+def sample_command(words: list[str]) -> int:
+    """Write or print new examples."""
+    options = parse(Sample, words, "lamina sample")
+    if options.n < 1:
+        raise ValueError(f"-n must be at least 1, got {options.n}")
+    system, outline = load(options.run), Folder(options.run).description()["data"]
+    if not isinstance(system, Samples):
+        raise ValueError(f"{options.run} holds a {type(system).__name__}, which makes no samples")
+    torch.manual_seed(options.seed)
+    if "tokens" in outline["fields"]:
+        return say(system, outline["classes"], options)
+    if options.out is None:
+        raise ValueError("samples need a file: --out grid.png or --out samples.npy")
+    return show(system.sample(options.n), outline["fields"]["x"][1:], options.out)
+
+
+def say(system: Any, symbols: list[str], options: Sample) -> int:
+    """Print or write texts."""
+    prompt = [symbols.index(c) for c in options.prompt if c in symbols]
+    tokens: Tensor = system.sample(
+        options.n, options.length, options.temperature, torch.tensor(prompt, dtype=torch.int64)
+    )
+    text = "\n".join("".join(symbols[t] for t in row) for row in tokens.tolist())
+    if options.out is None:
+        print(text)
+    else:
+        options.out.write_text(text + "\n")
+        print(options.out)
+    return 0
+
+
+def show(x: Tensor, shape: list[int], out: Path) -> int:
+    """Write samples as a grid of pictures or as an array."""
+    if out.suffix == ".npy":
+        import numpy as np
+
+        np.save(out, x.numpy())
+    elif len(shape) != 3:
+        raise ValueError(f"these samples are rows of {shape[0]} numbers: write them with --out samples.npy")
+    else:
+        from lamina.analysis.pictures import grid
+
+        grid(x.reshape(-1, *shape)).save(out)
+    print(out)
+    return 0
+
+
+def part(data: Data, split: str) -> Examples:
+    """Return a split of the data.
+
+    Raises:
+        ValueError: the data has no such split.
+    """
+    found: Examples | None = getattr(data, split, None) if split in ("train", "valid", "test") else None
+    if found is None:
+        there = [name for name in ("train", "valid", "test") if getattr(data, name) is not None]
+        raise ValueError(f"{data.name} has no split '{split}'; it has {', '.join(there)}")
+    return found
+
+
+def made_to_fit(examples: Examples, data: Data, outline: dict[str, Any]) -> Examples:
+    """Return examples in the shape and with the class numbers that a run was trained on, and say what was changed."""
+    if "x" in outline["fields"]:
+        examples = fit_to(examples, tuple(outline["fields"]["x"][1:]))
+    return relabel(examples, data.classes, tuple(outline["classes"]))
+
+
+def inputs(file: Path, shape: list[int], invert: bool) -> tuple[list[str], Tensor]:
+    """Return names and raw inputs of a picture or of each row of a file."""
+    if file.suffix.lower() in PICTURES:
+        names, x = [str(file)], read_image(file, tuple(shape))[None]
+    else:
+        from lamina.data.files import read_rows
+
+        x = whole(fit_to(read_rows(file), tuple(shape)))["x"]
+        names = [f"{file}:{i + 1}" for i in range(len(x))]
+    return names, 1 - x if invert else x

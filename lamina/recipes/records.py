@@ -1,0 +1,91 @@
+"""Records of measured results, written by `lamina reproduce`, and the table made from them."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from lamina.recipes.registry import RECIPES, Recipe
+
+PLACE = Path(__file__).parent / "records"
+
+HEAD = """# Measured results
+
+Written by `lamina reproduce --table` from the records in `lamina/recipes/records`; each record holds the arguments,
+seed, commit, versions, machine, date and time of one run. Test figures; mean and standard deviation over the seeds.
+Published figures marked *memory* were not read in the paper again.
+
+| recipe | form | data | figure | measured | seeds | minutes | published | paper |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def load_records(place: Path = PLACE) -> list[dict[str, Any]]:
+    """Return all records in a folder, in order of file name."""
+    return [json.loads(path.read_text()) for path in sorted(place.glob("*.json"))]
+
+
+def grouped(records: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    """Return the records of each (recipe, form, data), over seeds."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for record in records:
+        groups.setdefault((record["recipe"], record["form"], record["data"]["name"]), []).append(record)
+    return groups
+
+
+def measured(recipe: Recipe, place: Path = PLACE) -> str | None:
+    """Return a recipe's measured figure in its full form on its own data, or its quick form, or None."""
+    groups = grouped(load_records(place))
+    for form in ("full", "quick"):
+        if found := groups.get((recipe.name, form, recipe.data)):
+            return summary([record["figures"][recipe.figure] for record in found], recipe.unit)
+    return None
+
+
+def summary(values: list[float], unit: str) -> str:
+    """Return mean and standard deviation, in percent where the unit is a fraction.
+
+    >>> summary([0.01, 0.012], "fraction")
+    '1.10 ± 0.14 %'
+    >>> summary([-87.5], "nats")
+    '-87.50 nats'
+    """
+    scale, name = (100, "%") if unit == "fraction" else (1, unit)
+    spread = f" ± {scale * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{scale * statistics.mean(values):.2f}{spread} {name}"
+
+
+def shown(value: float, unit: str) -> str:
+    """Return one value with its unit."""
+    return summary([value], unit)
+
+
+def table(place: Path = PLACE) -> str:
+    """Return the page of all measured results."""
+    rows = []
+    for (name, form, data), records in grouped(load_records(place)).items():
+        recipe = RECIPES[name]
+        value = summary([record["figures"][recipe.figure] for record in records], recipe.unit)
+        minutes = statistics.mean(record["seconds"] for record in records) / 60
+        seeds = ", ".join(str(record["seed"]) for record in records)
+        published = "–"
+        if recipe.published is not None and data == recipe.data:
+            published = shown(recipe.published, recipe.unit) + (" *memory*" if recipe.source == "memory" else "")
+        rows.append(line(name, form, data, recipe.figure, value, seeds, f"{minutes:.1f}", published, recipe.paper))
+    return HEAD + "".join(rows) + "\n" + details(place)
+
+
+def details(place: Path = PLACE) -> str:
+    """Return every figure of every record."""
+    titles = ("run", "seed", "figures", "commit", "machine", "date")
+    lines = ["## Every figure of every run\n\n", line(*titles), line(*("---" for _ in titles))]
+    for record in load_records(place):
+        figures = ", ".join(f"{name} {value:.5g}" for name, value in record["figures"].items())
+        run = f"{record['recipe']} {record['form']} on {record['data']['name']}"
+        lines.append(line(run, record["seed"], figures, record["commit"], record["machine"], record["started"][:10]))
+    return "".join(lines)
+
+
+def line(*cells: Any) -> str:
+    """Return a row of a Markdown table."""
+    return "| " + " | ".join(map(str, cells)) + " |\n"
