@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,15 +56,16 @@ class Batches:
         count = len(self.examples)
         if not self.shuffle:
             return torch.arange(count) if self.lengths is None else self.lengths.argsort(stable=True)
-        generator = torch.Generator().manual_seed((self.seed << 32) + k)
+        mixed = int(np.random.SeedSequence((self.seed, k)).generate_state(1)[0])  # torch's generator keeps 32 bits
+        generator = torch.Generator().manual_seed(mixed)
         order = torch.randperm(count, generator=generator)
         if self.lengths is None:
             return order
         order = order[self.lengths[order].argsort(stable=True)]  # similar lengths together, ties in random order
-        chunks = list(order.split(self.size))
+        chunks = list(torch.split(order, self.size))
         last = [chunks.pop()] if len(chunks[-1]) < self.size else []  # the short batch stays last
-        mixed = torch.randperm(len(chunks), generator=generator).tolist()
-        return torch.cat([chunks[i] for i in mixed] + last)
+        turns = torch.randperm(len(chunks), generator=generator).tolist()
+        return torch.cat([chunks[i] for i in turns] + last)
 
 
 class Beside:

@@ -1,7 +1,7 @@
 """Random access to examples: in memory, memory-mapped, or behind any `torch.utils.data.Dataset`."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from lamina.core import Batch
 
 
+@runtime_checkable
 class Examples(Protocol):
     """A set of examples that are fetched by index, many at once."""
 

@@ -40,9 +40,8 @@ def max_norm(limit: float) -> Callable[[Tensor], None]:
     """
 
     def project(weight: Tensor) -> None:
-        rows = weight.flatten(1)
-        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-        rows.mul_((limit / norms.clamp_min(limit)))
+        norms = torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True)
+        weight.mul_(limit / norms.clamp_min(limit))
 
     return project
 
@@ -79,7 +78,7 @@ def regularized(make: Maker, l1: float = 0.0, l2: float = 0.0) -> Maker:
                 return step()
             return step(gradient)
 
-        optimizer.step = penalized  # type: ignore[method-assign,assignment]
+        optimizer.step = penalized  # type: ignore[method-assign]
         return optimizer
 
     return build
