@@ -110,13 +110,15 @@ class Run:
         train: training batches.
         optimizer: makes the optimizer of one objective from its parameters.
         epochs: passes over `train`.
-        valid: held-out batches, evaluated after every epoch; the best epoch's weights are kept.
+        valid: held-out batches, evaluated after every epoch.
         test: batches for the final figure; training never looks at them.
         schedules: numbers that vary in time: a field of the optimizers ("lr"), of one objective's optimizer
             ("generator.lr") or of the system ("system.temperature"), each a function of progress in 0..1.
         clip: largest gradient norm of an objective.
         accumulate: batches whose gradients are averaged into one update.
         average: decay per update of an exponential moving average of the weights, which is what is evaluated and saved.
+        keep: the weights of the epoch with the best first metric on `valid`, or of the last epoch; where labels are the
+            scarce thing, or the metric does not tell better from worse, choosing by it would mislead.
         patience: epochs without a better first metric before stopping.
         patience_examples: the same counted in training examples.
         precision: number format of the forward pass; fp16 scales the loss.
@@ -136,6 +138,7 @@ class Run:
     clip: float | None = None
     accumulate: int = 1
     average: float | None = None
+    keep: Literal["best", "last"] = "best"
     patience: int | None = None
     patience_examples: int | None = None
     precision: Precision = "fp32"
@@ -149,6 +152,8 @@ class Run:
         for name in ("epochs", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.keep == "last" and (self.patience is not None or self.patience_examples is not None):
+            raise ValueError("patience needs the best epoch, but this run keeps the last")
         if len(self.train) < 1:
             raise ValueError("the training source has no batch: fewer examples than one batch holds")
 
@@ -156,6 +161,12 @@ class Run:
 def fields(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the batch fields that a loss or metrics function asks for."""
     return tuple(inspect.signature(function).parameters)
+
+
+def metric_fields(system: System) -> tuple[str, ...]:
+    """Return the names of the batch fields that a system's metrics ask for."""
+    own = type(system).metrics is not System.metrics
+    return fields(system.metrics if own else system.loss)
 
 
 def select(batch: Batch, names: Iterable[str]) -> Batch:

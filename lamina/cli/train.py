@@ -179,7 +179,10 @@ def report(run: Run, data: Data, folder: Folder, result: Result, figures: dict[s
         from lamina.analysis.report import write_report
 
         recipe = RECIPES[run.origin["recipe"]]
-        path = write_report(run, folder, result, data, figures, recipe.paper, recipe.figure, recipe.published)
+        path = write_report(
+            *(run, folder, result, data, figures),
+            *(recipe.paper, recipe.figure, recipe.published, recipe.unit, recipe.data),
+        )
         print(f"report {path}")
     except ImportError as missing:
         print(f"no report: {missing}; pip install 'lamina[report]'", file=sys.stderr)

@@ -9,7 +9,7 @@ import tyro
 from torch import Tensor
 
 from lamina.cli.options import parse
-from lamina.core import Predicts, Samples, fields
+from lamina.core import Predicts, Samples, metric_fields
 from lamina.data.batches import Batches
 from lamina.data.dataset import Data
 from lamina.data.examples import Examples, whole
@@ -83,10 +83,11 @@ class Sample:
 def evaluate_command(words: list[str]) -> int:
     """Print each metric of a run on a split."""
     options = parse(Evaluate, words, "lamina evaluate")
-    system, outline = load(options.run), Folder(options.run).description()["data"]
-    data = load_data(options.data or outline["name"])
+    system, description = load(options.run), Folder(options.run).description()
+    outline = description["data"]
+    data = load_data(options.data or outline["name"], seed=description["seed"])
     examples = made_to_fit(part(data, options.split), data, outline)
-    needed = set(fields(system.metrics)) - set(examples.fetch(torch.zeros(1, dtype=torch.int64)))
+    needed = set(metric_fields(system)) - set(examples.fetch(torch.zeros(1, dtype=torch.int64)))
     if needed:
         raise ValueError(f"{data.name} lacks {sorted(needed)}, which this run is evaluated with")
     figures = evaluate(system, Batches(examples, 500, shuffle=False))
@@ -185,6 +186,6 @@ def inputs(file: Path, shape: list[int], invert: bool) -> tuple[list[str], Tenso
     else:
         from lamina.data.files import read_rows
 
-        x = whole(fit_to(read_rows(file), tuple(shape)))["x"]
+        x = whole(fit_to(read_rows(file, shape[0] if len(shape) == 1 else None), tuple(shape)))["x"]
         names = [f"{file}:{i + 1}" for i in range(len(x))]
     return names, 1 - x if invert else x

@@ -34,9 +34,9 @@ def projected(make: Maker, project: Callable[[Tensor], None]) -> Maker:
 
 
 def max_norm(limit: float) -> Callable[[Tensor], None]:
-    """Shrink a unit's incoming weights to norm `limit` where they are longer (Srebro 2005; Srivastava et al. 2014, 5.1).
+    """Shrink a unit's incoming weights to norm `limit` where they are longer.
 
-    The incoming weights of a unit are a row of torch's (out, in, ...) layout; the papers call them columns.
+    Srebro & Shraibman (2005); Srivastava et al. (2014), Dropout, section 5.1. The incoming weights of a unit are a row of torch's (out, in, ...) layout; the papers call them columns.
     """
 
     def project(weight: Tensor) -> None:
@@ -63,7 +63,10 @@ def regularized(make: Maker, l1: float = 0.0, l2: float = 0.0) -> Maker:
             for group in optimizer.param_groups:
                 for weight in group["params"]:
                     if weight.ndim > 1 and weight.grad is not None:
-                        weight.grad.add_(weight.sign(), alpha=group["l1"]).add_(weight, alpha=group["l2"])
+                        if group["l1"]:
+                            weight.grad.add_(weight.sign(), alpha=group["l1"])
+                        if group["l2"]:
+                            weight.grad.add_(weight, alpha=group["l2"])
 
         def penalized(closure: Callable[[], Any] | None = None) -> Any:
             def gradient() -> Any:

@@ -17,7 +17,7 @@ Measure = Callable[[Run], Mapping[str, float]]
 """Figures of a trained run, by name; the recipe's `figure` is one of them."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Recipe:
     """A function from data and hyperparameters to a `Run`, with its source and what it must reach.
 
@@ -82,7 +82,7 @@ def recipe(
 
     def register(function: Callable[..., Run]) -> Recipe:
         made = Recipe(function, paper, figure, unit, published, source, data, measure, quick or {})
-        functools.update_wrapper(made, function)  # frozen dataclasses keep a __dict__
+        functools.update_wrapper(made, function)
         RECIPES[made.name] = made
         return made
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-from lamina.core import Batch, Precision, Source, System, fields, select
+from lamina.core import Batch, Precision, Source, System, metric_fields, select
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -19,7 +19,7 @@ def evaluate(system: System, source: Source, device: str = "cpu", precision: Pre
     Raises:
         ValueError: the source has no batch, or lacks a field.
     """
-    names, sums, count = fields(system.metrics), dict[str, torch.Tensor](), 0
+    names, sums, count = metric_fields(system), dict[str, torch.Tensor](), 0
     with evaluating(system), formats(precision, device), seeded(device):
         for batch in source.epoch(0):
             chosen = moved(select(batch, names), device)

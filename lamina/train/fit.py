@@ -73,11 +73,12 @@ class Keeper:
         return time.perf_counter() - self.started
 
     def epoch(self, event: Epoch) -> None:
-        """Take note of an epoch; without validation data the last is the best."""
+        """Take note of an epoch; the last is the best without validation data, or if the run keeps the last."""
         self.trainer.check_weights()
         result, first = self.result, next(iter(event.valid), None)
         result.epochs = event.number
-        if first is None or not result.epoch or event.valid[first] < result.best[first]:
+        last = first is None or self.trainer.run.keep == "last"
+        if last or not result.epoch or event.valid[first] < result.best[first]:
             result.best, result.epoch, result.examples = event.valid, event.number, self.trainer.examples
             self.best = copy.deepcopy(self.trainer.model.state_dict())
         run = self.trainer.run

