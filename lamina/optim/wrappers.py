@@ -36,7 +36,8 @@ def projected(make: Maker, project: Callable[[Tensor], None]) -> Maker:
 def max_norm(limit: float) -> Callable[[Tensor], None]:
     """Shrink a unit's incoming weights to norm `limit` where they are longer.
 
-    Srebro & Shraibman (2005); Srivastava et al. (2014), Dropout, section 5.1. The incoming weights of a unit are a row of torch's (out, in, ...) layout; the papers call them columns.
+    Srebro & Shraibman (2005); Srivastava et al. (2014), Dropout, section 5.1. The incoming weights of a unit are a row
+    of torch's (out, in, ...) layout; the papers call them columns.
     """
 
     def project(weight: Tensor) -> None:

@@ -77,8 +77,8 @@ class Keeper:
         self.trainer.check_weights()
         result, first = self.result, next(iter(event.valid), None)
         result.epochs = event.number
-        last = first is None or self.trainer.run.keep == "last"
-        if last or not result.epoch or event.valid[first] < result.best[first]:
+        last = self.trainer.run.keep == "last" or not result.epoch
+        if first is None or last or event.valid[first] < result.best[first]:
             result.best, result.epoch, result.examples = event.valid, event.number, self.trainer.examples
             self.best = copy.deepcopy(self.trainer.model.state_dict())
         run = self.trainer.run
