@@ -68,6 +68,11 @@ class Batches:
         return torch.cat([chunks[i] for i in turns] + last)
 
 
+def in_order(examples: Examples | None, size: int = 1000) -> Batches | None:
+    """Return batches in the examples' own order, to evaluate on; None without examples."""
+    return None if examples is None else Batches(examples, size, shuffle=False)
+
+
 class Beside:
     """Batches of one source with those of another laid beside them.
 

@@ -35,6 +35,16 @@ class Data:
         """Shape of one example's `x`."""
         return tuple(self.train.fetch(torch.zeros(1, dtype=torch.int64))["x"].shape[1:])
 
+    def labels(self) -> int:
+        """Return the number of classes.
+
+        Raises:
+            ValueError: the examples have no labels.
+        """
+        if not self.classes:
+            raise ValueError(f"{self.name} has no labels to learn from: give each example its class")
+        return len(self.classes)
+
     def outline(self) -> dict[str, Any]:
         """Return, as plain data, all that is needed to build a system for this data set."""
         first = self.train.fetch(torch.zeros(1, dtype=torch.int64))

@@ -94,3 +94,10 @@ def whole(examples: Examples) -> Batch:
     if isinstance(examples, Arrays):
         return examples.fields
     return examples.fetch(torch.arange(len(examples)))
+
+
+def spread(examples: Examples, count: int = 50_000) -> Batch:
+    """Return `count` examples, evenly spaced over the set, or all if there are fewer; they stand for a large set."""
+    if len(examples) <= count:
+        return whole(examples)
+    return examples.fetch(torch.linspace(0, len(examples) - 1, count).round().long())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lamina.core import Run, Source
-from lamina.data.batches import Batches
+from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import whole
 from lamina.optim.schedules import linear_to_zero
@@ -107,7 +107,7 @@ def rbm(
     return Run(
         system=RBM(units, hidden, bias, k, chains if persistent else 0, sparsity, target),
         train=Batches(data.train, batch, seed=seed),
-        test=Batches(data.test, 1000, shuffle=False) if data.test else None,
+        test=in_order(data.test),
         optimizer=regularized(sgd, l2=decay) if decay else sgd,
         epochs=epochs,
         schedules={"lr": linear_to_zero(lr)},

@@ -8,7 +8,7 @@ from torch.optim import Adam
 from lamina.analysis.neighbors import nearest_error, two_sample_accuracy
 from lamina.analysis.parzen import log_likelihood
 from lamina.core import Batch, Precision, Run, Source
-from lamina.data.batches import Batches
+from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.modules.maxout import Maxout
 from lamina.optim.schedules import linear_to_zero
@@ -116,9 +116,7 @@ def gan(
     Raises:
         ValueError: values outside 0..1, or no classes to condition on.
     """
-    shape, classes = data.shape, len(data.classes) if conditional else 0
-    if conditional and not classes:
-        raise ValueError("a conditional GAN needs labeled data with named classes; these data have none")
+    shape, classes = data.shape, data.labels() if conditional else 0
     features = int(torch.Size(shape).numel())
     generator = Joined(
         *(nn.Linear(noise + classes, hidden), nn.ReLU()),
@@ -143,8 +141,8 @@ def gan(
         if conditional
         else GAN(generator, discriminator, noise, goal),
         train=Batches(data.train, batch, seed=seed),
-        valid=None if data.valid is None else Batches(data.valid, 500, shuffle=False),
-        test=None if data.test is None else Batches(data.test, 500, shuffle=False),
+        valid=in_order(data.valid),
+        test=in_order(data.test),
         optimizer=lambda parameters: Adam(parameters, betas=(0.5, 0.999), fused=True),
         schedules={
             "generator.lr": linear_to_zero(generator_lr, begin=0.5),

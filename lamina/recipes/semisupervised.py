@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lamina.core import Batch, Run
-from lamina.data.batches import Batches, Beside
+from lamina.data.batches import Batches, Beside, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import Examples, Mapped, subset, whole
 from lamina.optim.schedules import linear_to_zero
@@ -51,13 +51,12 @@ def ladder(
     Raises:
         ValueError: the data has no classes, there are fewer labels than classes, or not one cost a layer.
     """
-    if not data.classes:
-        raise ValueError("a ladder needs labelled data with named classes; these data have none")
-    if labels < len(data.classes):
-        raise ValueError(f"{labels} labels cannot cover {len(data.classes)} classes; give at least one of each")
+    classes = data.labels()
+    if labels < classes:
+        raise ValueError(f"{labels} labels cannot cover {classes} classes; give at least one of each")
     if len(costs) != len(hidden) + 2:
         raise ValueError(f"{len(hidden)} hidden layers need {len(hidden) + 2} costs, got {len(costs)}")
-    widths = (int(torch.Size(data.shape).numel()), *hidden, len(data.classes))
+    widths = (int(torch.Size(data.shape).numel()), *hidden, classes)
     labelled = subset(data.train, balanced(whole(data.train)["y"], labels, seed))
     return Run(
         system=Ladder(widths, costs, noise),
@@ -65,8 +64,8 @@ def ladder(
             full_batches(Mapped(data.train, without_label), batch, seed),
             full_batches(labelled, batch, seed),
         ),
-        valid=None if data.valid is None else Batches(data.valid, 1000, shuffle=False),
-        test=None if data.test is None else Batches(data.test, 1000, shuffle=False),
+        valid=in_order(data.valid),
+        test=in_order(data.test),
         optimizer=partial(torch.optim.Adam, lr=lr, fused=True),
         schedules={"lr": linear_to_zero(lr, begin=2 / 3)},
         epochs=epochs,

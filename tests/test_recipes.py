@@ -1,0 +1,176 @@
+"""What holds for every recipe, at toy size."""
+
+import inspect
+import itertools
+import math
+
+import docstring_parser
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import lamina
+from lamina.core import Predicts, Run, fields
+from lamina.data.dataset import Data
+from lamina.data.examples import Arrays
+from lamina.recipes import RECIPES
+from lamina.train.evaluate import evaluate
+from lamina.train.fit import fit
+from lamina.train.trainer import Trainer, Update
+
+EPOCHS = 2
+ARGUMENTS = {
+    "lenet5": {"batch": 8},
+    "mlp": {"hidden": (6,), "batch": 8},
+    "mlp_dropout": {"hidden": (6, 5), "batch": 8},
+    "mlp_max_norm": {},
+    "maxout": {"hidden": (6,), "batch": 8},
+    "rbm": {"hidden": 6, "chains": 5, "batch": 8},
+    "rbm_long": {"hidden": 6},
+    "gan": {"noise": 3, "hidden": 6, "units": 5, "batch": 8},
+    "char_lm": {"hidden": 6, "embedding": 4, "batch": 3, "window": 5},
+    "ladder": {"hidden": (6,), "costs": (1.0, 0.1, 0.1), "labels": 12, "batch": 8},
+}
+SURROGATE = {"rbm", "rbm_long", "gan"}  # the value of their loss does not fall, or means nothing
+UNTRAINED: dict[str, set[str]] = {}
+
+
+def images(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(count) % 3
+    x = 0.2 * torch.rand(count, 1, 8, 8, generator=generator)
+    x[torch.arange(count), :, 2 * y] += 0.7  # each class has its own bright row
+    return Arrays(x=x, y=y)
+
+
+def text(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return Arrays(tokens=(torch.arange(count) + torch.randint(2, (count,), generator=generator)) % 4)
+
+
+def data_for(name):
+    make, classes = (text, tuple("abcd")) if name == "char_lm" else (images, ("top", "middle", "bottom"))
+    return Data("toy", make(60, 0), make(25, 1), make(25, 2), classes)
+
+
+def run_of(name, seed=0) -> Run:
+    return RECIPES[name](data_for(name), seed=seed, epochs=EPOCHS, **ARGUMENTS[name])
+
+
+def terms_of(run, updates=None):
+    events = (event for event in Trainer(run) if isinstance(event, Update))
+    return [{name: float(term) for name, term in event.terms.items()} for event in itertools.islice(events, updates)]
+
+
+every = pytest.mark.parametrize("name", RECIPES)
+
+
+def test_all_recipes_are_covered():
+    assert ARGUMENTS.keys() == RECIPES.keys()
+
+
+@every
+def test_says_where_it_comes_from_and_what_its_arguments_mean(name):
+    recipe = RECIPES[name]
+    assert recipe.paper
+    assert recipe.source in ("read", "memory")
+    told = {param.arg_name for param in docstring_parser.parse(recipe.function.__doc__).params}
+    signature = inspect.signature(recipe.function).parameters
+    assert told == set(signature)
+    assert list(signature)[:2] == ["data", "seed"]
+    assert all(p.default is not p.empty for p in list(signature.values())[1:])
+    inspect.signature(recipe.function).bind(None, **recipe.quick)
+
+
+@every
+def test_the_data_has_every_field_that_is_asked_for(name):
+    run = run_of(name)
+    batch = next(run.train.epoch(0))
+    for objective in run.system.objectives():
+        assert set(fields(objective.loss)) <= set(batch)
+
+
+@every
+def test_epochs_are_pure_and_begin_anywhere(name):
+    source = run_of(name).train
+    first, other, again = list(source.epoch(1)), list(source.epoch(0)), list(source.epoch(1))
+    assert len(first) == len(source)
+    assert all(torch.equal(a[key], b[key]) for a, b in zip(first, again, strict=True) for key in a)
+    rest = list(source.epoch(1, 2))
+    assert all(torch.equal(a[key], b[key]) for a, b in zip(first[2:], rest, strict=True) for key in a)
+    if name != "char_lm":  # text is read in order in every epoch
+        assert any(not torch.equal(a[key], b[key]) for a, b in zip(first, other, strict=True) for key in a)
+
+
+@every
+def test_gradient_reaches_every_parameter(name):
+    run = run_of(name)
+    trainer, reached = Trainer(run), set()
+    for _ in itertools.islice(trainer, 3):
+        reached |= {n for n, p in run.system.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
+    assert {n for n, _ in run.system.named_parameters()} - reached == UNTRAINED.get(name, set())
+
+
+@every
+def test_same_seed_same_losses_other_seed_others(name):
+    first = terms_of(run_of(name), 4)
+    assert first == terms_of(run_of(name), 4)
+    assert first != terms_of(run_of(name, seed=1), 4)
+
+
+@every
+def test_goes_on_exactly_from_the_middle_of_an_epoch(name):
+    straight = run_of(name)
+    expected = terms_of(straight)
+    begun = Trainer(run_of(name))
+    middle = len(straight.train) + 2  # in the second epoch
+    for event in begun:
+        if isinstance(event, Update) and event.step == middle:
+            break
+    state = begun.state_dict()  # before another trainer draws random numbers
+    rest = Trainer(resumed := run_of(name))
+    rest.load_state_dict(state)
+    found = [{n: float(t) for n, t in event.terms.items()} for event in rest if isinstance(event, Update)]
+    assert found == expected[middle:]
+    for key, value in straight.system.state_dict().items():
+        assert torch.equal(value, resumed.system.state_dict()[key]), key
+
+
+@every
+def test_a_checkpoint_gives_the_system_back(name, tmp_path):
+    run = run_of(name)
+    fit(run, tmp_path / "run")
+    again = lamina.load(tmp_path / "run")
+    assert not again.training
+    for key, value in load_file(tmp_path / "run" / "weights.safetensors").items():
+        assert torch.equal(value, again.state_dict()[key]), key
+    if isinstance(again, Predicts):
+        x = images(9, 5).fields["x"]
+        run.system.eval()
+        assert torch.equal(again.predict(x), run.system.predict(x))
+
+
+@every
+def test_metrics_are_finite_and_leave_no_trace(name):
+    run = run_of(name)
+    if run.valid is None:
+        pytest.skip("no held-out metric")
+    before = {key: value.clone() for key, value in run.system.state_dict().items()}
+    state = torch.get_rng_state()
+    first = evaluate(run.system, run.valid)
+    assert first
+    assert all(math.isfinite(value) for value in first.values())
+    assert first == evaluate(run.system, run.valid)
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.is_grad_enabled()
+    for key, value in run.system.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@every
+def test_loss_falls(name):
+    if name in SURROGATE:
+        pytest.skip("its value does not tell")
+    run = RECIPES[name](data_for(name), seed=0, epochs=20, **ARGUMENTS[name])
+    losses = [sum(terms.values()) for terms in terms_of(run)]
+    assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
