@@ -2,7 +2,9 @@
 
 from functools import partial
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
@@ -42,3 +44,22 @@ def run_of(seed=0, **changes):
 
 def weights(run):
     return torch.cat([value.flatten().float() for value in run.system.state_dict().values()])
+
+
+def pictures(folder, classes=("cat", "dog"), count=8):
+    """A folder with a subfolder of small pictures for each class."""
+    generator = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(generator.integers(0, 255, (9, 9), dtype=np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+def table(path, rows=30):
+    """A table of two numbers and a label."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(rows, 2))
+    lines = [f"{a:.3f},{b:.3f},{'yes' if a > 0 else 'no'}" for a, b in x]
+    path.write_text("\n".join(["height,width,label", *lines]) + "\n")
+    return path
