@@ -1,17 +1,19 @@
 """Sources of batches. Every epoch is a pure function of its number, so that runs resume exactly."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lamina.core import Batch, Source
-from lamina.data.examples import Examples
+from lamina.data.examples import Examples, in_memory
 
 
 class Batches:
-    """Examples cut into batches.
+    """Examples cut into batches. What is not in memory is read ahead by a thread while the last batch is used.
 
     Args:
         examples: what to cut up.
@@ -47,6 +49,10 @@ class Batches:
         return whole + (1 if rest and self.tail else 0)
 
     def epoch(self, k: int, start: int = 0) -> Iterator[Batch]:
+        batches = self.cut(k, start)
+        return batches if in_memory(self.examples) else ahead(batches)
+
+    def cut(self, k: int, start: int) -> Iterator[Batch]:
         order = self.order(k)
         for i in range(start, len(self)):
             yield self.examples.fetch(order[i * self.size : (i + 1) * self.size])
@@ -66,6 +72,18 @@ class Batches:
         last = [chunks.pop()] if len(chunks[-1]) < self.size else []  # the short batch stays last
         turns = torch.randperm(len(chunks), generator=generator).tolist()
         return torch.cat([chunks[i] for i in turns] + last)
+
+
+def ahead(batches: Iterator[Batch], depth: int = 2) -> Iterator[Batch]:
+    """Yield batches that a thread draws up to `depth` in advance; what drawing raises comes out in the batch's turn."""
+    pool = ThreadPoolExecutor(1)  # one thread, so the batches keep their order
+    try:
+        drawn = deque(pool.submit(next, batches, None) for _ in range(depth))
+        while (batch := drawn.popleft().result()) is not None:
+            drawn.append(pool.submit(next, batches, None))
+            yield batch
+    finally:  # also when the iterator is dropped
+        pool.shutdown(cancel_futures=True)
 
 
 def in_order(examples: Examples | None, size: int = 1000) -> Batches | None:

@@ -101,3 +101,10 @@ def spread(examples: Examples, count: int = 50_000) -> Batch:
     if len(examples) <= count:
         return whole(examples)
     return examples.fetch(torch.linspace(0, len(examples) - 1, count).round().long())
+
+
+def in_memory(examples: Examples) -> bool:
+    """Return whether fetching examples takes no reading or decoding."""
+    if isinstance(examples, Subset | Mapped):
+        return in_memory(examples.examples)
+    return isinstance(examples, Arrays)

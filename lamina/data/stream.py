@@ -1,9 +1,8 @@
-"""Data larger than memory: arrays on disk, pictures that are decoded when they are asked for, and reading ahead."""
+"""Data larger than memory: arrays on disk, and pictures that are decoded when they are asked for."""
 
 import itertools
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamina.core import Batch, Source
+from lamina.core import Batch
 from lamina.data.examples import Examples, as_tensor
 from lamina.data.images import as_input, decode
 
@@ -138,31 +137,3 @@ class Labelled:
 
     def fetch(self, indices: Int64[Tensor, " batch"]) -> Batch:
         return self.examples.fetch(indices) | {"y": self.y[indices]}
-
-
-class Ahead:
-    """A source whose next batches are read by a thread while the present one is used.
-
-    Args:
-        source: where batches come from; what it raises comes out in the batch's turn.
-        depth: batches in advance.
-    """
-
-    def __init__(self, source: Source, depth: int = 2) -> None:
-        if depth < 1:
-            raise ValueError(f"to read ahead, depth must be at least 1, got {depth}")
-        self.source, self.depth = source, depth
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def epoch(self, k: int, start: int = 0) -> Iterator[Batch]:
-        batches = iter(self.source.epoch(k, start))
-        pool = ThreadPoolExecutor(1)  # one thread, so the batches keep their order
-        try:
-            ahead = deque(pool.submit(next, batches, None) for _ in range(self.depth))
-            while (batch := ahead.popleft().result()) is not None:
-                ahead.append(pool.submit(next, batches, None))
-                yield batch
-        finally:  # also when the iterator is dropped
-            pool.shutdown(cancel_futures=True)

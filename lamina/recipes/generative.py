@@ -150,7 +150,6 @@ def gan(
         },
         epochs=epochs,
         average=average or None,
-        keep="last",
         precision=precision,
     )
 

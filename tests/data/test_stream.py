@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lamina.data.batches import Batches
-from lamina.data.examples import Arrays
+from lamina.data.batches import Batches, ahead
+from lamina.data.examples import Arrays, Mapped, in_memory, subset
 from lamina.data.standard import load
-from lamina.data.stream import Ahead, ImageFolder, Labelled, OnDisk
+from lamina.data.stream import ImageFolder, Labelled, OnDisk
 
 
 def same(left, right):
@@ -111,24 +111,32 @@ def test_pictures_are_decoded_as_they_are_fetched(tmp_path):
 @pytest.mark.parametrize("start", [0, 3, 7])
 def test_reading_ahead_changes_nothing(depth, start):
     source = Batches(Arrays(x=torch.rand(50, 3)), 8)
-    ahead = Ahead(source, depth)
-    assert len(ahead) == len(source)
     for k in (0, 1, 0):
-        for left, right in zip(ahead.epoch(k, start), source.epoch(k, start), strict=True):
+        for left, right in zip(ahead(source.epoch(k, start), depth), source.epoch(k, start), strict=True):
             same(left, right)
 
 
+def test_what_is_not_in_memory_is_read_ahead(saved):
+    folder, arrays = saved
+    stored, held = OnDisk(folder), Arrays(**arrays)
+    assert in_memory(subset(held, torch.arange(9)))
+    assert in_memory(Mapped(held, dict))
+    assert not in_memory(subset(stored, torch.arange(9)))
+    before = threading.active_count()
+    batches = Batches(stored, 8).epoch(0)
+    next(batches)
+    assert threading.active_count() == before + 1
+    batches.close()
+
+
 class Slow:
-    """A source that takes its time, and can fail."""
+    """Batches that take their time, and can fail."""
 
     def __init__(self, wait=0.0, fail_at=None):
         self.wait, self.fail_at, self.read = wait, fail_at, 0
 
-    def __len__(self):
-        return 10
-
-    def epoch(self, k, start=0):
-        for i in range(start, 10):
+    def __iter__(self):
+        for i in range(10):
             if i == self.fail_at:
                 raise ValueError(f"batch {i} cannot be read")
             time.sleep(self.wait)
@@ -138,7 +146,7 @@ class Slow:
 
 def test_batches_are_read_in_advance_but_not_too_many():
     source = Slow()
-    batches = Ahead(source, 3).epoch(0)
+    batches = ahead(iter(source), 3)
     next(batches)
     for _ in range(100):
         if source.read == 4:
@@ -150,7 +158,7 @@ def test_batches_are_read_in_advance_but_not_too_many():
 
 
 def test_a_failure_comes_in_its_batchs_turn():
-    batches = Ahead(Slow(fail_at=4), 2).epoch(0)
+    batches = ahead(iter(Slow(fail_at=4)))
     assert [int(next(batches)["x"]) for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="batch 4 cannot be read"):
         next(batches)
@@ -158,18 +166,13 @@ def test_a_failure_comes_in_its_batchs_turn():
 
 def test_the_thread_ends_with_the_iterator():
     before = threading.active_count()
-    batches = Ahead(Slow(wait=0.01), 2).epoch(0)
+    batches = ahead(iter(Slow(wait=0.01)))
     next(batches)
     assert threading.active_count() == before + 1
     del batches
     assert threading.active_count() == before
-    list(Ahead(Slow(), 2).epoch(0))
+    list(ahead(iter(Slow())))
     assert threading.active_count() == before
-
-
-def test_ahead_needs_some_depth():
-    with pytest.raises(ValueError, match="depth must be at least 1"):
-        Ahead(Slow(), 0)
 
 
 def test_a_folder_of_arrays_is_a_data_set(tmp_path):
