@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lamina.data.batches import Batches
-from lamina.data.stream import Ahead, OnDisk
+from lamina.data.stream import OnDisk
 
 SHAPE = (3, 64, 64)  # bytes of one example
 BATCH = 256
@@ -61,7 +61,7 @@ def main() -> None:
         count = write(path, gigabytes, dense=bool(options.dense))
         batches, before = Batches(OnDisk({"x": path}), BATCH), peak()
         began, seen, total = time.perf_counter(), 0, 0.0
-        for batch in Ahead(batches).epoch(0):
+        for batch in batches.epoch(0):
             seen += len(batch["x"])
             total += float(batch["x"][0, 0, 0, 0])
         seconds = time.perf_counter() - began
