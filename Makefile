@@ -23,8 +23,9 @@ check: .venv/dev.done  ## formatting, lint, types
 bench: .venv/bench.done  ## measure against other libraries, and write benchmarks/records
 	$(BIN)/python -m benchmarks
 
-docs: .venv/run.done  ## write docs/results.md from the records
+docs: .venv/run.done  ## write docs/results.md and the table in README.md from the records
 	$(BIN)/lamina reproduce --table docs/results.md
+	$(BIN)/lamina reproduce --table README.md
 
 clean:  ## remove what was installed and built
 	rm -rf .venv build *.egg-info

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.core import Objective, Run, Source, System
     from lamina.data.batches import Batches, Beside
     from lamina.data.dataset import Data
-    from lamina.data.examples import Arrays
+    from lamina.data.examples import Arrays, as_tensor
     from lamina.data.files import from_arrays, from_dataset
     from lamina.data.standard import load as load_data
     from lamina.recipes.saved import load
@@ -28,7 +28,7 @@ PLACES = {
     "lamina.core": ("Objective", "Run", "Source", "System"),
     "lamina.data.batches": ("Batches", "Beside"),
     "lamina.data.dataset": ("Data",),
-    "lamina.data.examples": ("Arrays",),
+    "lamina.data.examples": ("Arrays", "as_tensor"),
     "lamina.data.files": ("from_arrays", "from_dataset"),
     "lamina.recipes.saved": ("load",),
     "lamina.train.evaluate": ("evaluate",),
@@ -48,6 +48,7 @@ __all__ = [
     "System",
     "Trainer",
     "Update",
+    "as_tensor",
     "evaluate",
     "fit",
     "from_arrays",

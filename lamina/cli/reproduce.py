@@ -11,11 +11,11 @@ from lamina.cli.options import parse
 from lamina.cli.train import Machine, listeners
 from lamina.data.standard import load as load_data
 from lamina.recipes import RECIPES, Recipe, named
-from lamina.recipes.records import PLACE, shown, table
+from lamina.recipes.records import PLACE, shown, write_table
 from lamina.recipes.registry import figures_of
 from lamina.train.display import fitting, numbers
 from lamina.train.fit import fit
-from lamina.train.folder import Folder, write_json, write_text
+from lamina.train.folder import Folder, write_json
 
 
 @dataclass(kw_only=True)
@@ -29,7 +29,7 @@ class Reproduce(Machine):
         data: another data set than the recipe's own.
         runs: where the runs are kept.
         records: where the records are kept.
-        table: only write this page from the records that are there.
+        table: only write the table of the records that are there into this page.
     """
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
@@ -45,7 +45,7 @@ def reproduce_command(words: list[str]) -> int:
     """Train, measure and record each recipe and seed, or write the table of results."""
     options = parse(Reproduce, words, "lamina reproduce")
     if options.table is not None:
-        write_text(options.table, table(options.records))
+        write_table(options.table, options.records)
         print(options.table)
         return 0
     for recipe in [named(name) for name in options.names] or RECIPES.values():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lamina.recipes.registry import RECIPES, Recipe
+from lamina.train.folder import write_text
 
 PLACE = Path(__file__).parent / "records"
 
@@ -15,9 +16,9 @@ Written by `lamina reproduce --table` from the records in `lamina/recipes/record
 seed, commit, versions, machine, date and time of one run. Test figures; mean and standard deviation over the seeds.
 Published figures marked *memory* were not read in the paper again.
 
-| recipe | form | data | figure | measured | seeds | minutes | published | paper |
-|---|---|---|---|---|---|---|---|---|
 """
+COLUMNS = ("recipe", "form", "data", "figure", "measured", "seeds", "minutes", "published", "paper")
+BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 
 
 def load_records(place: Path = PLACE) -> list[dict[str, Any]]:
@@ -61,8 +62,8 @@ def shown(value: float, unit: str) -> str:
 
 
 def table(place: Path = PLACE) -> str:
-    """Return the page of all measured results."""
-    rows = []
+    """Return the table of all measured results."""
+    rows = [line(*COLUMNS), line(*("---" for _ in COLUMNS))]
     for (name, form, data), records in grouped(load_records(place)).items():
         recipe = RECIPES[name]
         value = summary([record["figures"][recipe.figure] for record in records], recipe.unit)
@@ -72,7 +73,17 @@ def table(place: Path = PLACE) -> str:
         if recipe.published is not None and data == recipe.data:
             published = shown(recipe.published, recipe.unit) + (" *memory*" if recipe.source == "memory" else "")
         rows.append(line(name, form, data, recipe.figure, value, seeds, f"{minutes:.1f}", published, recipe.paper))
-    return HEAD + "".join(rows) + "\n" + details(place)
+    return "".join(rows)
+
+
+def write_table(page: Path, place: Path = PLACE) -> None:
+    """Write the page of all results, or renew the table in a page that has a place for it."""
+    there = page.read_text() if page.exists() else ""
+    if BEGIN in there and END in there:
+        before, rest = there.split(BEGIN)
+        write_text(page, before + BEGIN + table(place) + END + rest.split(END)[1])
+    else:
+        write_text(page, HEAD + table(place) + "\n" + details(place))
 
 
 def details(place: Path = PLACE) -> str:
