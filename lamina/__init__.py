@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lamina.data.examples import Arrays, as_tensor
     from lamina.data.files import from_arrays, from_dataset
     from lamina.data.standard import load as load_data
+    from lamina.estimator import Estimator
     from lamina.recipes.saved import load
     from lamina.train.evaluate import evaluate
     from lamina.train.fit import fit
@@ -30,6 +31,7 @@ PLACES = {
     "lamina.data.dataset": ("Data",),
     "lamina.data.examples": ("Arrays", "as_tensor"),
     "lamina.data.files": ("from_arrays", "from_dataset"),
+    "lamina.estimator": ("Estimator",),
     "lamina.recipes.saved": ("load",),
     "lamina.train.evaluate": ("evaluate",),
     "lamina.train.fit": ("fit",),
@@ -42,6 +44,7 @@ __all__ = [
     "Beside",
     "Data",
     "Epoch",
+    "Estimator",
     "Objective",
     "Run",
     "Source",
