@@ -1,28 +1,49 @@
 """Resident memory while batches are drawn in random order from .npy files that are larger than memory.
 
-`python -m benchmarks.memory --sparse 20` reads a file of 20 GB that takes no disk: its pages are holes, which the
-kernel maps as zeros. `--dense 3` writes a file of 3 GB and reads real pages. Both print the peak of resident memory and
-the rate.
+One file of 20 GB takes no disk: its pages are holes, which the kernel maps as zeros. One of 3 GB holds real content.
+Batches of 256 images of 3x64x64 bytes are read ahead by a thread, for one pass. Target: less than 2 GB resident.
 """
 
-import argparse
-import os
-import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import numpy as np
-import torch
 
-from lamina.data.batches import Batches
-from lamina.data.stream import OnDisk
+from benchmarks.results import Result, Row, Target
+from benchmarks.turns import alone, peak
 
 SHAPE = (3, 64, 64)  # bytes of one example
 BATCH = 256
+
+
+def measure(quick: bool) -> Result:
+    """Read a file of holes and one of content."""
+    holes, content = (2.0, 0.2) if quick else (20.0, 3.0)
+    rows = [Row("holes", alone(one_pass, holes, False)), Row("content", alone(one_pass, content, True))]
+    targets = [Target(row.name, "GB", "<=", 2) for row in rows]
+    return Result(rows, targets, {"shape": list(SHAPE), "batch": BATCH})
+
+
+def one_pass(gigabytes: float, dense: bool) -> dict[str, float]:
+    """Read a file once in random order; return its size, the rate and the peak of memory."""
+    from lamina.data.batches import Batches
+    from lamina.data.stream import OnDisk
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.npy"
+        count = write(path, gigabytes, dense)
+        batches, before = Batches(OnDisk({"x": path}), BATCH), peak()
+        wall, cpu, seen, total = time.perf_counter(), time.process_time(), 0, 0.0
+        for batch in batches.epoch(0):
+            seen += len(batch["x"])
+            total += float(batch["x"][0, 0, 0, 0])
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        assert seen == count
+        size = path.stat()
+    rate = size.st_size / wall / 1e6
+    values = {"file GB": size.st_size / 1e9, "disk GB": size.st_blocks * 512 / 1e9, "CPU s": cpu, "wall s": wall}
+    return values | {"MB/s": rate, "GB before": before, "GB": peak()}
 
 
 def write(path: Path, gigabytes: float, dense: bool) -> int:
@@ -39,37 +60,3 @@ def write(path: Path, gigabytes: float, dense: bool) -> int:
         else:
             file.truncate(file.tell() + count * int(np.prod(SHAPE)))
     return count
-
-
-def peak() -> float:
-    """Return the peak of this process's resident memory in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
-
-
-def main() -> None:
-    """Measure one pass and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--sparse", type=float, metavar="GB")
-    kind.add_argument("--dense", type=float, metavar="GB")
-    parser.add_argument("--folder", type=Path, help="where to put the file; a temporary folder if not given")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    gigabytes = options.dense or options.sparse
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        path = Path(folder) / "x.npy"
-        count = write(path, gigabytes, dense=bool(options.dense))
-        batches, before = Batches(OnDisk({"x": path}), BATCH), peak()
-        began, seen, total = time.perf_counter(), 0, 0.0
-        for batch in batches.epoch(0):
-            seen += len(batch["x"])
-            total += float(batch["x"][0, 0, 0, 0])
-        seconds = time.perf_counter() - began
-        assert seen == count
-        disk, rate = path.stat().st_blocks * 512 / 1e9, path.stat().st_size / seconds / 1e6
-        print(f"{gigabytes:g} GB, {disk:.2f} GB of it on disk; {count} examples at {rate:.0f} MB/s")
-        print(f"peak {peak():.2f} GB resident, {before:.2f} GB of it before the first batch")
-
-
-if __name__ == "__main__":
-    main()

@@ -9,12 +9,13 @@ import tyro
 from torch import Tensor
 
 from lamina.cli.options import parse
-from lamina.core import Predicts, Samples, metric_fields
+from lamina.core import Predicts, Samples, Source, metric_fields
 from lamina.data.batches import Batches
 from lamina.data.dataset import Data
 from lamina.data.examples import Examples, whole
 from lamina.data.files import fit_to, read_image, relabel
 from lamina.data.standard import load as load_data
+from lamina.data.text import END, UNKNOWN, Windows, recoded
 from lamina.recipes.saved import load
 from lamina.train.display import numbers
 from lamina.train.evaluate import evaluate
@@ -86,11 +87,11 @@ def evaluate_command(words: list[str]) -> int:
     system, description = load(options.run), Folder(options.run).description()
     outline = description["data"]
     data = load_data(options.data or outline["name"], seed=description["seed"])
-    examples = made_to_fit(part(data, options.split), data, outline)
-    needed = set(metric_fields(system)) - set(examples.fetch(torch.zeros(1, dtype=torch.int64)))
-    if needed:
+    examples = part(data, options.split)
+    source = source_of(examples, data, outline)
+    if needed := set(metric_fields(system)) - set(next(source.epoch(0))):
         raise ValueError(f"{data.name} lacks {sorted(needed)}, which this run is evaluated with")
-    figures = evaluate(system, Batches(examples, 500, shuffle=False))
+    figures = evaluate(system, source)
     print(f"{data.name} {options.split}, {len(examples)} examples  {numbers(figures)}")
     return 0
 
@@ -130,11 +131,11 @@ def sample_command(words: list[str]) -> int:
 
 def say(system: Any, symbols: list[str], options: Sample) -> int:
     """Print or write texts."""
-    prompt = [symbols.index(c) for c in options.prompt if c in symbols]
+    prompt = [symbols.index(c if c in symbols else UNKNOWN) for c in options.prompt]
     tokens: Tensor = system.sample(
         options.n, options.length, options.temperature, torch.tensor(prompt, dtype=torch.int64)
     )
-    text = "\n".join("".join(symbols[t] for t in row) for row in tokens.tolist())
+    text = "\n".join("".join(symbols[t] for t in row).split(END)[0] for row in tokens.tolist())
     if options.out is None:
         print(text)
     else:
@@ -170,6 +171,13 @@ def part(data: Data, split: str) -> Examples:
         there = [name for name in ("train", "valid", "test") if getattr(data, name) is not None]
         raise ValueError(f"{data.name} has no split '{split}'; it has {', '.join(there)}")
     return found
+
+
+def source_of(examples: Examples, data: Data, outline: dict[str, Any]) -> Source:
+    """Return what to evaluate on: the windows of a text in order, or batches of examples made to fit the run."""
+    if "tokens" in outline["fields"]:
+        return Windows(recoded(examples, data.classes, outline["classes"]), 16, 50)
+    return Batches(made_to_fit(examples, data, outline), 500, shuffle=False)
 
 
 def made_to_fit(examples: Examples, data: Data, outline: dict[str, Any]) -> Examples:

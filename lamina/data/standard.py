@@ -88,11 +88,17 @@ def digits(seed: int = 0, held: int = 200) -> Data:
     return Data("digits", train, valid, test, tuple("0123456789"))
 
 
-def english(seed: int = 0) -> Data:
-    """English text out of the books and documentation that Debian packages."""
+def english(seed: int = 0, sources: tuple[str, ...] = ()) -> Data:
+    """English text out of books and dictionaries that Debian packages; english:bible,jargon takes these sources.
+
+    Args:
+        seed: of the choice of validation pieces.
+        sources: names of `lamina.data.english.SOURCES`; the usual ones if none is named.
+    """
+    from lamina.data.english import USUAL
     from lamina.data.english import english as read
 
-    return read()
+    return read(sources or USUAL, seed)
 
 
 STANDARD: dict[str, Callable[..., Data]] = {"mnist": mnist, "fashion": fashion, "digits": digits, "english": english}
@@ -110,6 +116,9 @@ def load(spec: str | Path, seed: int = 0) -> Data:
         ValueError: there is no such name or path, or the file cannot be used; one line says why.
         FetchError: it cannot be downloaded.
     """
+    name, _, sources = str(spec).partition(":")
+    if name == "english" and sources:
+        return english(seed, tuple(sources.split(",")))
     if str(spec) in STANDARD:
         return STANDARD[str(spec)](seed=seed)
     path = Path(spec).expanduser()

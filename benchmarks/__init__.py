@@ -1,0 +1,1 @@
+"""Measurements of lamina against other libraries; `python -m benchmarks --help` tells how to make them."""

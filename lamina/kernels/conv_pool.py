@@ -1,0 +1,239 @@
+"""Convolution, 2×2 max-pooling and tanh in one pass, forward and backward, compiled for the processor's vector unit.
+
+    y[m, r, s] = tanh( max over i, j in 0..1 of  b[m] + Σ_{c, u, v} w[m, c, u, v] x[c, 2r + i + u, 2s + j + v] )
+
+Only the place of each maximum has a gradient, so the backward pass touches one patch an output, a fourth of what a
+convolution and a pooling one after the other touch. Nothing is unrolled into columns, and no map is stored unpooled.
+
+Layout: all arrays are flat. Pixels follow each other row by row, and a pixel has `step` numbers: its channels, filled
+up with zeros to whole vectors, or a single one. Maps are filled up in the same way. Patches are read by whole vectors,
+which may reach a vector beyond the last pixel: arrays need that many numbers more.
+
+numba compiles a loop of scalars; the two inner loops are written as vector instructions of LLVM, which every processor
+has in some width. `lamina.modules.conv_pool` is what calls this; its torch twin is the oracle.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import njit
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+LANES = 8  # numbers in a vector
+PAIR = 2 * LANES
+ROW = 5 * LANES  # a row of a 5x5 patch of up to eight channels
+
+# tanh x = x P(x²) / Q(x²) to 3e-7: the rational minimax approximation of Eigen's vector tanh (MathFunctionsImpl.h)
+LARGEST = 9.0  # where tanh is one in float32
+P = (
+    *(-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08),
+    *(1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03),
+)
+Q = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+
+INDEX, SHORT = ir.IntType(64), ir.IntType(32)
+VECTOR = ir.VectorType(ir.FloatType(), LANES)
+PLACES = ir.VectorType(SHORT, LANES)
+BYTES = ir.VectorType(ir.IntType(8), LANES)
+
+
+class Emitter:
+    """Writes vector instructions on arrays into the function that is being compiled."""
+
+    def __init__(self, context: Any, builder: Any) -> None:
+        self.context, self.builder = context, builder
+
+    def data(self, kind: Any, array: Any) -> Any:
+        """Return the address of an array's first number."""
+        return self.context.make_array(kind)(self.context, self.builder, array).data
+
+    def sum(self, *terms: Any) -> Any:
+        """Return the sum of indices, of which some are known now."""
+        first, *others = terms
+        for term in others:
+            first = self.builder.add(first, ir.Constant(INDEX, term) if isinstance(term, int) else term)
+        return first
+
+    def at(self, base: Any, offset: Any, kind: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(base, [offset]), kind.as_pointer())
+
+    def load(self, base: Any, offset: Any) -> Any:
+        return self.builder.load(self.at(base, offset, VECTOR), align=4)
+
+    def store(self, value: Any, base: Any, offset: Any) -> None:
+        self.builder.store(value, self.at(base, offset, value.type), align=1)
+
+    def spread(self, number: Any) -> Any:
+        """Return a vector with the same number in each lane."""
+        nothing = ir.Constant(VECTOR, ir.Undefined)
+        first = self.builder.insert_element(nothing, number, ir.Constant(SHORT, 0))
+        return self.builder.shuffle_vector(first, nothing, ir.Constant(PLACES, None))
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """Return a b + c, rounded once where the processor can."""
+        kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
+        return self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, kind, "llvm.fmuladd.v8f32"), [a, b, c]
+        )
+
+    def constant(self, number: float) -> Any:
+        return ir.Constant(VECTOR, [number] * LANES)
+
+    def polynomial(self, x: Any, coefficients: tuple[float, ...]) -> Any:
+        """Return a polynomial, highest power first, by Horner's rule."""
+        total = self.constant(coefficients[0])
+        for coefficient in coefficients[1:]:
+            total = self.multiply_add(total, x, self.constant(coefficient))
+        return total
+
+    def tanh(self, x: Any) -> Any:
+        for order, end in ((">", LARGEST), ("<", -LARGEST)):
+            x = self.builder.select(self.builder.fcmp_ordered(order, x, self.constant(end)), self.constant(end), x)
+        square = self.builder.fmul(x, x)
+        return self.builder.fdiv(self.builder.fmul(x, self.polynomial(square, P)), self.polynomial(square, Q))
+
+
+def window_of(vectors: int) -> Callable[..., None]:
+    """Return what computes `vectors` vectors of maps at one pooled pixel from four places of the filters."""
+
+    @intrinsic
+    def window(typing, x, i, line, step, rows, columns, channels, w, b, first, maps, y, where, o):
+        index = types.int64
+        signature = types.void(x, *[index] * 6, w, b, index, index, y, where, index)
+
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            emit = Emitter(context, builder)
+            x, w, b, y, where = (emit.data(signature.args[k], given[k]) for k in (0, 7, 8, 11, 12))
+            i, line, step, rows, columns, channels = given[1:7]
+            first, maps, o = given[9], given[10], given[13]
+            starts = [emit.load(b, emit.sum(first, v * LANES)) for v in range(vectors)]
+            sums = [[cgutils.alloca_once_value(builder, start) for start in starts] for _ in range(4)]
+            taps = builder.mul(channels, maps)
+            with cgutils.for_range(builder, rows) as row:
+                top = emit.sum(i, builder.mul(row.index, line))
+                bottom = emit.sum(top, line)
+                with cgutils.for_range(builder, columns) as column:
+                    right = builder.mul(column.index, step)
+                    tap = emit.sum(builder.mul(row.index, columns), column.index)
+                    begin = emit.sum(first, builder.mul(tap, taps))
+                    with cgutils.for_range(builder, channels) as channel:
+                        at = emit.sum(begin, builder.mul(channel.index, maps))
+                        weights = [emit.load(w, emit.sum(at, v * LANES)) for v in range(vectors)]
+                        for place, corner in enumerate((top, emit.sum(top, step), bottom, emit.sum(bottom, step))):
+                            pixel = builder.gep(x, [emit.sum(corner, right, channel.index)])
+                            value = emit.spread(builder.load(pixel))
+                            for weight, total in zip(weights, sums[place], strict=True):
+                                builder.store(emit.multiply_add(value, weight, builder.load(total)), total)
+            for v in range(vectors):
+                best, which = builder.load(sums[0][v]), ir.Constant(PLACES, [0] * LANES)
+                for place in range(1, 4):
+                    other = builder.load(sums[place][v])
+                    more = builder.fcmp_ordered(">", other, best)
+                    best = builder.select(more, other, best)
+                    which = builder.select(more, ir.Constant(PLACES, [place] * LANES), which)
+                at = emit.sum(o, first, v * LANES)
+                emit.store(emit.tanh(best), y, at)
+                emit.store(builder.trunc(which, BYTES), where, at)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    found: Callable[..., None] = window
+    return found
+
+
+def patch_of(vectors: int) -> Callable[..., None]:
+    """Return what adds a multiple of one patch to another: rows of `vectors` vectors, `to_line`, `of_line` apart."""
+
+    @intrinsic
+    def patch(typing, to, i, to_line, of, j, of_line, rows, factor):
+        index = types.int64
+        signature = types.void(to, index, index, of, index, index, index, types.float32)
+
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            emit = Emitter(context, builder)
+            to, of = (emit.data(signature.args[k], given[k]) for k in (0, 3))
+            _, i, to_line, _, j, of_line, rows, factor = given
+            factor = emit.spread(factor)
+            with cgutils.for_range(builder, rows) as row:
+                left, right = (emit.sum(a, builder.mul(row.index, b)) for a, b in ((i, to_line), (j, of_line)))
+                for v in range(vectors):
+                    at = emit.sum(left, v * LANES)
+                    more = emit.load(of, emit.sum(right, v * LANES))
+                    emit.store(emit.multiply_add(factor, more, emit.load(to, at)), to, at)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    found: Callable[..., None] = patch
+    return found
+
+
+one_vector, two_vectors = window_of(1), window_of(2)
+short_rows, long_rows = patch_of(1), patch_of(ROW // LANES)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def forward(x, form, w, b, maps, y, where):
+    """Fill y and the place 0..3 of each maximum; w is (side, side, channels, maps)."""
+    count, height, width, step, side, channels = form
+    columns, inner = (1, side) if step == 1 else (side, channels)  # the pixels of a line are one run of numbers
+    o = 0
+    for e in range(count):
+        for r in range((height - side + 1) // 2):
+            for s in range((width - side + 1) // 2):
+                i = ((e * height + 2 * r) * width + 2 * s) * step
+                if maps == LANES:
+                    one_vector(x, i, width * step, step, side, columns, inner, w, b, 0, maps, y, where, o)
+                else:
+                    for first in range(0, maps, PAIR):
+                        two_vectors(x, i, width * step, step, side, columns, inner, w, b, first, maps, y, where, o)
+                o += maps
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def weight_gradient(x, form, y, g, wide, maps, where, dw, db):
+    """Add the gradients of weights (maps, side, row) and biases, given that of y, which becomes that before tanh.
+
+    A row has side times step numbers, filled up to whole vectors; y and g have `wide` numbers a pixel.
+    """
+    count, height, width, step, side, row = form
+    o = 0
+    for e in range(count):
+        for r in range((height - side + 1) // 2):
+            for s in range((width - side + 1) // 2):
+                for m in range(maps):
+                    k = where[o + m]
+                    i = ((e * height + 2 * r + (k >> 1)) * width + 2 * s + (k & 1)) * step
+                    slope = g[o + m] * (1 - y[o + m] * y[o + m])
+                    g[o + m] = slope
+                    db[m] += slope
+                    if row % ROW == 0:
+                        for f in range(0, row, ROW):
+                            long_rows(dw, m * side * row + f, row, x, i + f, width * step, side, slope)
+                    else:
+                        for f in range(0, row, LANES):
+                            short_rows(dw, m * side * row + f, row, x, i + f, width * step, side, slope)
+                o += wide
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def input_gradient(dx, form, g, wide, maps, where, w):
+    """Add the gradient of x to dx, given that before tanh; w is (maps, side, row), and `step` is whole vectors."""
+    count, height, width, step, side, row = form
+    o = 0
+    for e in range(count):
+        for r in range((height - side + 1) // 2):
+            for s in range((width - side + 1) // 2):
+                for m in range(maps):
+                    k = where[o + m]
+                    i = ((e * height + 2 * r + (k >> 1)) * width + 2 * s + (k & 1)) * step
+                    if row % ROW == 0:
+                        for f in range(0, row, ROW):
+                            long_rows(dx, i + f, width * step, w, m * side * row + f, row, side, g[o + m])
+                    else:
+                        for f in range(0, row, LANES):
+                            short_rows(dx, i + f, width * step, w, m * side * row + f, row, side, g[o + m])
+                o += wide
