@@ -12,6 +12,7 @@ import torch
 from lamina.core import Run
 from lamina.data.dataset import Data
 from lamina.train.evaluate import evaluate
+from lamina.train.products import quick_products
 
 Measure = Callable[[Run], Mapping[str, float]]
 """Figures of a trained run, by name; the recipe's `figure` is one of them."""
@@ -106,5 +107,6 @@ def figures_of(run: Run) -> dict[str, float]:
     """Return the figures of a trained run: its recipe's measure, or the metrics on the test data."""
     measure = RECIPES[run.origin["recipe"]].measure
     if measure is not None:
-        return dict(measure(run))
+        with quick_products(run.device):
+            return dict(measure(run))
     return evaluate(run.system, run.test, run.device, run.precision) if run.test is not None else {}

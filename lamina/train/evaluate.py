@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from lamina.core import Batch, Precision, Source, System, metric_fields, select
+from lamina.train.products import quick_products
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -20,7 +21,7 @@ def evaluate(system: System, source: Source, device: str = "cpu", precision: Pre
         ValueError: the source has no batch, or lacks a field.
     """
     names, sums, count = metric_fields(system), dict[str, torch.Tensor](), 0
-    with evaluating(system), formats(precision, device), seeded(device):
+    with evaluating(system), formats(precision, device), seeded(device), quick_products(device):
         for batch in source.epoch(0):
             chosen = moved(select(batch, names), device)
             size = len(next(iter(chosen.values())))

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lamina.core import Batch, Objective, Run, System, Terms, fields, select
 from lamina.train.evaluate import evaluate, formats, moved
+from lamina.train.products import quick_products
 
 CHECK_EVERY = 50  # updates between looks at the loss on devices where a look makes the host wait
 
@@ -91,7 +92,8 @@ class Trainer:
         while self.epoch < self.run.epochs:
             batches = self.run.train.epoch(self.epoch, self.batch)
             while group := list(itertools.islice(batches, self.run.accumulate)):
-                terms = self.update([moved(batch, self.run.device) for batch in group])
+                with quick_products(self.run.device):
+                    terms = self.update([moved(batch, self.run.device) for batch in group])
                 self.batch += len(group)
                 self.examples += sum(len(next(iter(batch.values()))) for batch in group)
                 yield Update(self.step, terms)
