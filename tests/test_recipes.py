@@ -21,6 +21,7 @@ from lamina.train.trainer import Trainer, Update
 EPOCHS = 2
 ARGUMENTS = {
     "lenet5": {"batch": 8},
+    "lenet5_1998": {"batch": 8},
     "mlp": {"hidden": (6,), "batch": 8},
     "mlp_dropout": {"hidden": (6, 5), "batch": 8},
     "mlp_max_norm": {},
