@@ -4,8 +4,8 @@ The bare loop is what a careful user writes: standardized images in memory, batc
 before pooling. Every library gets its batches in the quickest way that it takes, in memory and by index, and has
 progress bars, logs, checkpoints and metrics off as far as they can be; only the DataLoader row decodes and scales each
 image by itself, as the usual tutorials do. lamina's is `fit` on its recipe, which standardizes in every update, moves
-the learning rate, and pools before tanh, which gives the same. Setting up and compiling are left out. Further goal: a
-fourth of the bare loop.
+the learning rate, and runs the first half of the network in its compiled kernel, which gives the same. Setting up and
+compiling are left out. Further goal: a fourth of the bare loop.
 """
 
 from collections.abc import Callable, Iterator

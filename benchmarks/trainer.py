@@ -56,20 +56,23 @@ def parts(size: str) -> tuple[Any, Any, Callable[..., Any]]:
 
 
 def bare(size: str, turn: Callable[[], None], epochs: int = 1000) -> Any:
-    """Train as by hand; return the network."""
+    """Train as by hand, with the same matrix products as the trainer; return the network."""
     from torch.nn.functional import cross_entropy
+
+    from lamina.train.products import quick_products
 
     network, batches, sgd = parts(size)
     x, y, optimizer = batches.examples.fields["x"], batches.examples.fields["y"], sgd(network.parameters())
-    for k in range(epochs):
-        order = batches.order(k)
-        for start in range(0, len(x), batches.size):
-            rows = order[start : start + batches.size]
-            loss = cross_entropy(network(x.index_select(0, rows)), y.index_select(0, rows))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            turn()
+    with quick_products("cpu"):
+        for k in range(epochs):
+            order = batches.order(k)
+            for start in range(0, len(x), batches.size):
+                rows = order[start : start + batches.size]
+                loss = cross_entropy(network(x.index_select(0, rows)), y.index_select(0, rows))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                turn()
     return network
 
 

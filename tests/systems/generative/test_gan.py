@@ -270,7 +270,7 @@ def test_recipe_begins_at_the_marginals_and_rebuilds_from_an_outline():
 
 def test_recipe_refuses_data_that_do_not_fit():
     data = Data("toy", Arrays(x=torch.linspace(-1, 2, 40).reshape(10, 4)))
-    with pytest.raises(ValueError, match="labeled data with named classes"):
+    with pytest.raises(ValueError, match="toy has no labels"):
         gan(data, conditional=True)
     with pytest.raises(ValueError, match=r"must lie in 0\.\.1, found -1\.\.2: rescale it"):
         gan(data)

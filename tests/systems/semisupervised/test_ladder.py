@@ -338,7 +338,7 @@ def test_arguments_that_do_not_fit(changes, message):
 
 def test_data_without_classes():
     examples = Arrays(x=torch.rand(30, 4), y=torch.zeros(30, dtype=torch.int64))
-    with pytest.raises(ValueError, match="named classes"):
+    with pytest.raises(ValueError, match="mine has no labels"):
         small(Data("mine", examples))
 
 
