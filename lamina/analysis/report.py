@@ -199,12 +199,14 @@ def repeat(description: dict[str, Any], name: str) -> Html:
 
 
 def option_of(name: str, value: Any) -> list[str]:
-    """Return an option and its value as words of the command line.
+    """Return an option and its value as words of the command line; none for a value that the recipe chooses.
 
     >>> option_of("fast", False), option_of("sizes", [300, 100])
     (['--no-fast'], ['--sizes', '300', '100'])
     """
     option = name.replace("_", "-")
+    if value is None:
+        return []
     if isinstance(value, bool):
         return [f"--{option}" if value else f"--no-{option}"]
     return [f"--{option}", *(str(v) for v in (value if isinstance(value, list | tuple) else [value]))]
