@@ -194,6 +194,17 @@ def forward(x, form, w, b, maps, y, where):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
+def add_patch(to, i, to_line, of, j, of_line, side, row, factor):
+    """Add `factor` times one patch of `side` rows to another; a row has `row` numbers, whole vectors."""
+    if row % ROW == 0:
+        for f in range(0, row, ROW):
+            long_rows(to, i + f, to_line, of, j + f, of_line, side, factor)
+    else:
+        for f in range(0, row, LANES):
+            short_rows(to, i + f, to_line, of, j + f, of_line, side, factor)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
 def weight_gradient(x, form, y, g, wide, maps, where, dw, db):
     """Add the gradients of weights (maps, side, row) and biases, given that of y, which becomes that before tanh.
 
@@ -210,12 +221,7 @@ def weight_gradient(x, form, y, g, wide, maps, where, dw, db):
                     slope = g[o + m] * (1 - y[o + m] * y[o + m])
                     g[o + m] = slope
                     db[m] += slope
-                    if row % ROW == 0:
-                        for f in range(0, row, ROW):
-                            long_rows(dw, m * side * row + f, row, x, i + f, width * step, side, slope)
-                    else:
-                        for f in range(0, row, LANES):
-                            short_rows(dw, m * side * row + f, row, x, i + f, width * step, side, slope)
+                    add_patch(dw, m * side * row, row, x, i, width * step, side, row, slope)
                 o += wide
 
 
@@ -230,10 +236,5 @@ def input_gradient(dx, form, g, wide, maps, where, w):
                 for m in range(maps):
                     k = where[o + m]
                     i = ((e * height + 2 * r + (k >> 1)) * width + 2 * s + (k & 1)) * step
-                    if row % ROW == 0:
-                        for f in range(0, row, ROW):
-                            long_rows(dx, i + f, width * step, w, m * side * row + f, row, side, g[o + m])
-                    else:
-                        for f in range(0, row, LANES):
-                            short_rows(dx, i + f, width * step, w, m * side * row + f, row, side, g[o + m])
+                    add_patch(dx, i, width * step, w, m * side * row, row, side, row, g[o + m])
                 o += wide

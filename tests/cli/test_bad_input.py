@@ -40,20 +40,9 @@ def refused(capsys):
 
 
 @pytest.fixture
-def accepted(capsys):
-    def run(*words):
-        status = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        assert status == 0, captured.err
-        return captured.out
-
-    return run
-
-
-@pytest.fixture
-def trained(tmp_path, accepted):
+def trained(tmp_path, told):
     """A folder with a run of the perceptron on rows."""
-    accepted(*MLP, "--data", table(tmp_path / "rows.csv"), "--out", tmp_path / "run")
+    told(*MLP, "--data", table(tmp_path / "rows.csv"), "--out", tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -104,8 +93,8 @@ def test_class_that_a_run_has_not_seen(refused, trained, tmp_path):
     assert "perhaps" in refused("evaluate", trained, "--data", other)
 
 
-def test_checkpoint_of_another_recipe(refused, trained, tmp_path, accepted):
-    accepted("train", "mlp", *TRAIN, "--hidden", "5", "--data", tmp_path / "rows.csv", "--out", tmp_path / "other")
+def test_checkpoint_of_another_recipe(refused, trained, tmp_path, told):
+    told("train", "mlp", *TRAIN, "--hidden", "5", "--data", tmp_path / "rows.csv", "--out", tmp_path / "other")
     (trained / "weights.safetensors").write_bytes((tmp_path / "other" / "weights.safetensors").read_bytes())
     assert "another recipe" in refused("evaluate", trained)
 
@@ -179,11 +168,11 @@ def test_zero_batch(refused, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", ["mlp", "rbm", "ladder"])
-def test_batch_larger_than_the_set(accepted, recipe, tmp_path):
+def test_batch_larger_than_the_set(told, recipe, tmp_path):
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).random((30, 5)), y=np.arange(30) % 2)
     small = {"mlp": ["--hidden", "4"], "rbm": ["--hidden", "4"], "ladder": ["--hidden", "4", "--costs", "1", "1", "1"]}
     words = ["train", recipe, "--batch", "1000", "--epochs", "1", "--quiet", *small[recipe]]
-    accepted(*words, "--data", tmp_path / "rows.npz", "--out", tmp_path / "run")
+    told(*words, "--data", tmp_path / "rows.npz", "--out", tmp_path / "run")
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(refused, trained, tmp_path):
