@@ -1,16 +1,47 @@
 """Language models."""
 
+import bz2
+import lzma
 from functools import partial
 from typing import Literal
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from lamina.core import Run
 from lamina.data.dataset import Data
+from lamina.data.examples import whole
 from lamina.data.text import Windows
 from lamina.optim.schedules import one_cycle
 from lamina.recipes.registry import recipe
 from lamina.systems.language.model import LanguageModel
+from lamina.train.evaluate import evaluate
+
+
+def bits_beside_yardsticks(run: Run) -> dict[str, float]:
+    """Return bits per symbol of the test text: the model's, and what a frequency count and two compressors need.
+
+    Raises:
+        ValueError: the run has no test text.
+    """
+    if not isinstance(run.train, Windows) or not isinstance(run.test, Windows):
+        raise ValueError("bits per character need a test text, and this data set has none")
+    system = run.system
+    assert isinstance(system, LanguageModel)
+    train, test = (whole(windows.text)["tokens"] for windows in (run.train, run.test))
+    content = test.numpy().astype("uint8" if system.vocabulary <= 256 else "<u4").tobytes()
+    return evaluate(system, run.test, run.device, run.precision) | {
+        "bits_by_frequency": by_frequency(train, test, system.vocabulary),
+        "bits_bzip2": 8 * len(bz2.compress(content)) / len(test),
+        "bits_xz": 8 * len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)) / len(test),
+    }
+
+
+def by_frequency(train: Int64[Tensor, " symbols"], test: Int64[Tensor, " others"], vocabulary: int) -> float:
+    """Return the bits per symbol of a model that knows only how often each symbol comes, and counts one more of each."""
+    counts = train.bincount(minlength=vocabulary) + 1
+    return float(-(counts / counts.sum()).log2()[test].mean())
 
 
 @recipe(
@@ -18,6 +49,7 @@ from lamina.systems.language.model import LanguageModel
     figure="bits",
     unit="bits",
     data="english",
+    measure=bits_beside_yardsticks,
     quick={"hidden": 256, "lr": 0.008, "epochs": 1},
 )
 def char_lm(

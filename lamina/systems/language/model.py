@@ -68,6 +68,7 @@ class LanguageModel(System):
             raise ValueError(f"dropout is a share of at least 0 and below 1, got {dropout}")
         if cell not in CELLS:
             raise ValueError(f"unknown cell '{cell}'; known: {', '.join(CELLS)}")
+        self.vocabulary = vocabulary
         self.embed = nn.Embedding(vocabulary, embedding)
         self.cells = CELLS[cell](embedding, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.drop = nn.Dropout(dropout)
@@ -177,8 +178,8 @@ class LanguageModel(System):
 
     def checked(self, tokens: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         """Return the tokens if the model has them all."""
-        if tokens.numel() and not (tokens.min() >= 0 and tokens.max() < self.embed.num_embeddings):
-            raise ValueError(f"symbols are numbered 0 to {self.embed.num_embeddings - 1}, got another")
+        if tokens.numel() and not (tokens.min() >= 0 and tokens.max() < self.vocabulary):
+            raise ValueError(f"symbols are numbered 0 to {self.vocabulary - 1}, got another")
         return tokens
 
 

@@ -11,7 +11,7 @@ from lamina.core import Samples, Scores
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
 from lamina.data.text import Windows, from_texts
-from lamina.recipes.language import char_lm
+from lamina.recipes.language import bits_beside_yardsticks, by_frequency, char_lm
 from lamina.systems.language.model import LanguageModel
 from lamina.train.evaluate import evaluate
 from lamina.train.fit import fit
@@ -401,3 +401,17 @@ def test_training_needs_no_validation_text():
     assert run.valid is None
     assert run.test is None
     assert fit(run).complete
+
+
+def test_yardsticks_are_what_they_say():
+    train, test = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 1])
+    expected = -(math.log2(4 / 7) + 2 * math.log2(2 / 7)) / 3  # counts 4, 2 and 1 with the one more
+    assert by_frequency(train, test, 3) == pytest.approx(expected)
+    symbols = torch.randint(2, 10, (4000,), generator=torch.Generator().manual_seed(0))  # 3 bits each, and no less
+    data = Data("toy", Arrays(tokens=symbols), None, Arrays(tokens=symbols[:2000]), tuple("abcdefghij"))
+    run = char_lm(data, hidden=4, embedding=3, batch=2, window=5)
+    figures = bits_beside_yardsticks(run)
+    assert list(figures) == ["bits", "nll", "bits_by_frequency", "bits_bzip2", "bits_xz"]
+    assert 2.99 < figures["bits_by_frequency"] < 3.05
+    assert 2.99 < figures["bits_bzip2"] < 4.5
+    assert 2.99 < figures["bits_xz"] < 4.5
