@@ -39,7 +39,7 @@ def bits_beside_yardsticks(run: Run) -> dict[str, float]:
 
 
 def by_frequency(train: Int64[Tensor, " symbols"], test: Int64[Tensor, " others"], vocabulary: int) -> float:
-    """Return the bits per symbol of a model that knows only how often each symbol comes, and counts one more of each."""
+    """Return the bits per symbol of a model that knows only how often each symbol comes, counting one more of each."""
     counts = train.bincount(minlength=vocabulary) + 1
     return float(-(counts / counts.sum()).log2()[test].mean())
 
