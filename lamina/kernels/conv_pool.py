@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 LANES = 8  # numbers in a vector
 PAIR = 2 * LANES
-ROW = 5 * LANES  # a row of a 5x5 patch of up to eight channels
+SIDE = 5  # of the filters that have loops of their own
 
 # tanh x = x P(x²) / Q(x²) to 3e-7: the rational minimax approximation of Eigen's vector tanh (MathFunctionsImpl.h)
 LARGEST = 9.0  # where tanh is one in float32
@@ -49,12 +49,24 @@ class Emitter:
         """Return the address of an array's first number."""
         return self.context.make_array(kind)(self.context, self.builder, array).data
 
+    def index(self, number: int) -> Any:
+        return ir.Constant(INDEX, number)
+
     def sum(self, *terms: Any) -> Any:
         """Return the sum of indices, of which some are known now."""
         first, *others = terms
         for term in others:
-            first = self.builder.add(first, ir.Constant(INDEX, term) if isinstance(term, int) else term)
+            first = self.builder.add(first, self.index(term) if isinstance(term, int) else term)
         return first
+
+    def repeat(self, count: Any, body: Callable[[Any], None]) -> None:
+        """Write a loop over an index, or every step of it where the count is known now."""
+        if isinstance(count, ir.Constant):
+            for i in range(count.constant):
+                body(self.index(i))
+        else:
+            with cgutils.for_range(self.builder, count) as loop:
+                body(loop.index)
 
     def at(self, base: Any, offset: Any, kind: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(base, [offset]), kind.as_pointer())
@@ -95,37 +107,40 @@ class Emitter:
         return self.builder.fdiv(self.builder.fmul(x, self.polynomial(square, P)), self.polynomial(square, Q))
 
 
-def window_of(vectors: int) -> Callable[..., None]:
-    """Return what computes `vectors` vectors of maps at one pooled pixel from four places of the filters."""
+def window_of(vectors: int, known: int = 0) -> Callable[..., None]:
+    """Return what computes `vectors` vectors of maps at one pooled pixel, from four places of the filters.
+
+    With a `known` side of the filters, it is for a single channel, whose lines are runs of numbers.
+    """
 
     @intrinsic
-    def window(typing, x, i, line, step, rows, columns, channels, w, b, first, maps, y, where, o):
+    def window(typing, x, i, line, step, side, channels, w, b, first, maps, y, where, o):
         index = types.int64
-        signature = types.void(x, *[index] * 6, w, b, index, index, y, where, index)
+        signature = types.void(x, *[index] * 5, w, b, index, index, y, where, index)
 
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             emit = Emitter(context, builder)
-            x, w, b, y, where = (emit.data(signature.args[k], given[k]) for k in (0, 7, 8, 11, 12))
-            i, line, step, rows, columns, channels = given[1:7]
-            first, maps, o = given[9], given[10], given[13]
+            x, w, b, y, where = (emit.data(signature.args[k], given[k]) for k in (0, 6, 7, 10, 11))
+            i, line, step, side, channels = given[1:6]
+            first, maps, o = given[8], given[9], given[12]
+            rows, columns, inner = (emit.index(n) for n in (known, 1, known)) if known else (side, side, channels)
             starts = [emit.load(b, emit.sum(first, v * LANES)) for v in range(vectors)]
             sums = [[cgutils.alloca_once_value(builder, start) for start in starts] for _ in range(4)]
-            taps = builder.mul(channels, maps)
-            with cgutils.for_range(builder, rows) as row:
-                top = emit.sum(i, builder.mul(row.index, line))
+
+            def tap(row: Any, column: Any, channel: Any) -> None:
+                number = emit.sum(builder.mul(emit.sum(builder.mul(row, columns), column), inner), channel)
+                at = emit.sum(first, builder.mul(number, maps))
+                weights = [emit.load(w, emit.sum(at, v * LANES)) for v in range(vectors)]
+                top = emit.sum(i, builder.mul(row, line), builder.mul(column, step), channel)
                 bottom = emit.sum(top, line)
-                with cgutils.for_range(builder, columns) as column:
-                    right = builder.mul(column.index, step)
-                    tap = emit.sum(builder.mul(row.index, columns), column.index)
-                    begin = emit.sum(first, builder.mul(tap, taps))
-                    with cgutils.for_range(builder, channels) as channel:
-                        at = emit.sum(begin, builder.mul(channel.index, maps))
-                        weights = [emit.load(w, emit.sum(at, v * LANES)) for v in range(vectors)]
-                        for place, corner in enumerate((top, emit.sum(top, step), bottom, emit.sum(bottom, step))):
-                            pixel = builder.gep(x, [emit.sum(corner, right, channel.index)])
-                            value = emit.spread(builder.load(pixel))
-                            for weight, total in zip(weights, sums[place], strict=True):
-                                builder.store(emit.multiply_add(value, weight, builder.load(total)), total)
+                for place, corner in enumerate((top, emit.sum(top, step), bottom, emit.sum(bottom, step))):
+                    value = emit.spread(builder.load(builder.gep(x, [corner])))
+                    for weight, total in zip(weights, sums[place], strict=True):
+                        builder.store(emit.multiply_add(value, weight, builder.load(total)), total)
+
+            emit.repeat(
+                rows, lambda r: emit.repeat(columns, lambda c: emit.repeat(inner, lambda channel: tap(r, c, channel)))
+            )
             for v in range(vectors):
                 best, which = builder.load(sums[0][v]), ir.Constant(PLACES, [0] * LANES)
                 for place in range(1, 4):
@@ -144,25 +159,31 @@ def window_of(vectors: int) -> Callable[..., None]:
     return found
 
 
-def patch_of(vectors: int) -> Callable[..., None]:
-    """Return what adds a multiple of one patch to another: rows of `vectors` vectors, `to_line`, `of_line` apart."""
+def patch_of(vectors: int, known: int = 0) -> Callable[..., None]:
+    """Return what adds a multiple of one patch to another: rows of `vectors` vectors, `to_line`, `of_line` apart.
+
+    There are `known` rows, or as many as it is told.
+    """
 
     @intrinsic
-    def patch(typing, to, i, to_line, of, j, of_line, rows, factor):
+    def patch(typing, to, i, to_line, of, j, of_line, side, factor):
         index = types.int64
         signature = types.void(to, index, index, of, index, index, index, types.float32)
 
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             emit = Emitter(context, builder)
             to, of = (emit.data(signature.args[k], given[k]) for k in (0, 3))
-            _, i, to_line, _, j, of_line, rows, factor = given
+            _, i, to_line, _, j, of_line, side, factor = given
             factor = emit.spread(factor)
-            with cgutils.for_range(builder, rows) as row:
-                left, right = (emit.sum(a, builder.mul(row.index, b)) for a, b in ((i, to_line), (j, of_line)))
+
+            def add(row: Any) -> None:
+                left, right = (emit.sum(a, builder.mul(row, b)) for a, b in ((i, to_line), (j, of_line)))
                 for v in range(vectors):
                     at = emit.sum(left, v * LANES)
                     more = emit.load(of, emit.sum(right, v * LANES))
                     emit.store(emit.multiply_add(factor, more, emit.load(to, at)), to, at)
+
+            emit.repeat(emit.index(known) if known else side, add)
             return context.get_dummy_value()
 
         return signature, generate
@@ -171,37 +192,40 @@ def patch_of(vectors: int) -> Callable[..., None]:
     return found
 
 
-one_vector, two_vectors = window_of(1), window_of(2)
-short_rows, long_rows = patch_of(1), patch_of(ROW // LANES)
+# the sizes of LeNet-5 have loops of their own, with every step written out
+gray_vector, one_vector, two_vectors = window_of(1, SIDE), window_of(1), window_of(2)
+gray_rows, color_rows, any_rows = patch_of(1, SIDE), patch_of(SIDE, SIDE), patch_of(1)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def forward(x, form, w, b, maps, y, where):
     """Fill y and the place 0..3 of each maximum; w is (side, side, channels, maps)."""
     count, height, width, step, side, channels = form
-    columns, inner = (1, side) if step == 1 else (side, channels)  # the pixels of a line are one run of numbers
     o = 0
     for e in range(count):
         for r in range((height - side + 1) // 2):
             for s in range((width - side + 1) // 2):
                 i = ((e * height + 2 * r) * width + 2 * s) * step
-                if maps == LANES:
-                    one_vector(x, i, width * step, step, side, columns, inner, w, b, 0, maps, y, where, o)
+                if maps == LANES and step == 1 and side == SIDE:
+                    gray_vector(x, i, width, step, side, channels, w, b, 0, maps, y, where, o)
+                elif maps == LANES:
+                    one_vector(x, i, width * step, step, side, channels, w, b, 0, maps, y, where, o)
                 else:
                     for first in range(0, maps, PAIR):
-                        two_vectors(x, i, width * step, step, side, columns, inner, w, b, first, maps, y, where, o)
+                        two_vectors(x, i, width * step, step, side, channels, w, b, first, maps, y, where, o)
                 o += maps
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def add_patch(to, i, to_line, of, j, of_line, side, row, factor):
     """Add `factor` times one patch of `side` rows to another; a row has `row` numbers, whole vectors."""
-    if row % ROW == 0:
-        for f in range(0, row, ROW):
-            long_rows(to, i + f, to_line, of, j + f, of_line, side, factor)
+    if side == SIDE and row == LANES:
+        gray_rows(to, i, to_line, of, j, of_line, side, factor)
+    elif side == SIDE and row == SIDE * LANES:
+        color_rows(to, i, to_line, of, j, of_line, side, factor)
     else:
         for f in range(0, row, LANES):
-            short_rows(to, i + f, to_line, of, j + f, of_line, side, factor)
+            any_rows(to, i + f, to_line, of, j + f, of_line, side, factor)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
