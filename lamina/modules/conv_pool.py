@@ -1,12 +1,19 @@
 """Convolution, max-pooling and tanh as one step, several times faster than one after the other on a processor."""
 
+import functools
 import math
-from typing import Any, cast
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+LEAST = 16  # images that are worth a thread
+T = TypeVar("T")
 
 
 class ConvPoolTanh(nn.Module):
@@ -45,21 +52,11 @@ class Stages(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, pads: list[int], *parameters: Tensor) -> Tensor:
-        from lamina.kernels import conv_pool
-
         y, planes, places = x.permute(0, 2, 3, 1), list[Tensor](), list[Tensor]()
         for pad, weight, bias in zip(pads, parameters[::2], parameters[1::2], strict=True):
-            maps, channels, side, _ = weight.shape
-            plane = padded(y, pad, filled(channels) if planes or channels > 1 else 1)
-            count, height, width, step = plane.shape
-            wide = filled(maps)
-            filters = laid(weight.permute(2, 3, 1, 0), (side, side, channels, wide))
-            offsets = laid(bias, (wide,))
-            size = (count, (height - side + 1) // 2, (width - side + 1) // 2, wide)
-            y, where = plane.new_empty(size), torch.empty(size, dtype=torch.uint8)
-            form = (count, height, width, step, side, channels)
-            conv_pool.forward(flat(plane), form, flat(filters), flat(offsets), wide, flat(y), flat(where))
-            planes.append(plane)
+            channels = weight.shape[1]
+            planes.append(padded(y, pad, filled(channels) if planes or channels > 1 else 1))
+            y, where = values(planes[-1], weight, bias)
             places.append(where)
         ctx.pads = pads
         ctx.save_for_backward(*planes, *places, y, *parameters[::2])
@@ -68,31 +65,86 @@ class Stages(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        from lamina.kernels import conv_pool
-
-        count = len(ctx.pads)
-        saved = ctx.saved_tensors
-        planes, places, y, weights = saved[:count], saved[count : 2 * count], saved[2 * count], saved[2 * count + 1 :]
+        saved, levels = ctx.saved_tensors, len(ctx.pads)
+        planes, places, y, weights = (
+            saved[:levels],
+            saved[levels : 2 * levels],
+            saved[2 * levels],
+            saved[2 * levels + 1 :],
+        )
         slope = laid(slopes[0].permute(0, 2, 3, 1), tuple(y.shape))
         found: list[Tensor] = []
-        for level in reversed(range(count)):
-            plane, where, weight = planes[level], places[level], weights[level]
-            maps, channels, side, _ = weight.shape
-            step, wide = plane.shape[3], slope.shape[3]
-            row = math.ceil(side * step / conv_pool.LANES) * conv_pool.LANES
-            form, given = (*plane.shape, side, row), flat(slope)
-            gradient, of_bias = plane.new_zeros(maps, side, row), plane.new_zeros(maps)
-            conv_pool.weight_gradient(
-                flat(plane), form, flat(y), given, wide, maps, flat(where), flat(gradient), flat(of_bias)
-            )
-            pixels = gradient[:, :, : side * step].reshape(maps, side, side, step)
-            found = [pixels[..., :channels].permute(0, 3, 1, 2).contiguous(), of_bias, *found]
-            if level:
-                rows = laid(weight.permute(0, 2, 3, 1), (maps, side, side, step))
-                of_plane = torch.zeros_like(plane)
-                conv_pool.input_gradient(flat(of_plane), form, given, wide, maps, flat(where), flat(rows))
-                slope, y = (cropped(x, ctx.pads[level]).contiguous() for x in (of_plane, plane))
+        for level in reversed(range(levels)):
+            of_weight, of_bias, of_plane = gradients(planes[level], y, places[level], slope, weights[level], level > 0)
+            found = [of_weight, of_bias, *found]
+            if of_plane is not None:
+                slope, y = (cropped(x, ctx.pads[level]).contiguous() for x in (of_plane, planes[level]))
         return None, None, *found
+
+
+def values(plane: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one stage's y, and the places of the maxima."""
+    from lamina.kernels import conv_pool
+
+    maps, channels, side, _ = weight.shape
+    count, height, width, step = plane.shape
+    wide = filled(maps)
+    size = (count, (height - side + 1) // 2, (width - side + 1) // 2, wide)
+    y, where = plane.new_empty(size), torch.empty(size, dtype=torch.uint8)
+    filters = flat(laid(weight.permute(2, 3, 1, 0), (side, side, channels, wide)))
+    offsets = flat(laid(bias, (wide,)))
+
+    def work(part: slice) -> None:
+        form = (part.stop - part.start, height, width, step, side, channels)
+        conv_pool.forward(flat(plane[part]), form, filters, offsets, wide, flat(y[part]), flat(where[part]))
+
+    in_threads(count, work)
+    return y, where
+
+
+def gradients(
+    plane: Tensor, y: Tensor, where: Tensor, slope: Tensor, weight: Tensor, inner: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the gradients of one stage's weights, biases and, unless it is the first, input; given that of y."""
+    from lamina.kernels import conv_pool
+
+    maps, channels, side, _ = weight.shape
+    count, height, width, step = plane.shape
+    wide = y.shape[3]
+    row = math.ceil(side * step / conv_pool.LANES) * conv_pool.LANES
+    of_plane = torch.zeros_like(plane) if inner else None
+    rows = laid(weight.permute(0, 2, 3, 1), (maps, side, side, step)) if inner else weight
+
+    def work(part: slice) -> tuple[Tensor, Tensor]:
+        form, given, places = (
+            (part.stop - part.start, height, width, step, side, row),
+            flat(slope[part]),
+            flat(where[part]),
+        )
+        of_weight, of_bias = plane.new_zeros(maps, side, row), plane.new_zeros(maps)
+        sums = (flat(of_weight), flat(of_bias))
+        conv_pool.weight_gradient(flat(plane[part]), form, flat(y[part]), given, wide, maps, places, *sums)
+        if of_plane is not None:
+            conv_pool.input_gradient(flat(of_plane[part]), form, given, wide, maps, places, flat(rows))
+        return of_weight, of_bias
+
+    of_weight, of_bias = (torch.stack(parts).sum(0) for parts in zip(*in_threads(count, work), strict=True))
+    pixels = of_weight[:, :, : side * step].reshape(maps, side, side, step)
+    return pixels[..., :channels].permute(0, 3, 1, 2).contiguous(), of_bias, of_plane
+
+
+def in_threads(count: int, work: Callable[[slice], T]) -> list[T]:
+    """Return what `work` returns for equal parts of a batch, one for each of torch's threads; small ones stay whole."""
+    parts = max(1, min(torch.get_num_threads(), count // LEAST))
+    ends = [count * i // parts for i in range(parts + 1)]
+    slices = [slice(begin, end) for begin, end in pairwise(ends)]
+    return [work(slices[0])] if parts == 1 else list(pool(parts).map(work, slices))
+
+
+@functools.cache
+def pool(threads: int) -> ThreadPoolExecutor:
+    """Return threads to compute in; they live as long as the process."""
+    return ThreadPoolExecutor(threads)
 
 
 def filled(channels: int) -> int:

@@ -81,6 +81,24 @@ def test_the_layers_take_over_where_the_kernel_does_not_fit():
     assert fused(module(x))
 
 
+def test_threads_share_the_batch():
+    module, x = stages((1, 6, 5, 2), (6, 16, 5, 0)), torch.randn(70, 1, 28, 28)
+    alone, found = module(x), list[torch.Tensor]()
+    alone.square().sum().backward()
+    expected = [parameter.grad.clone() for parameter in module.parameters()]
+    module.zero_grad()
+    torch.set_num_threads(3)
+    try:
+        together = module(x)
+        together.square().sum().backward()
+        found = [parameter.grad for parameter in module.parameters()]
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(alone, together)
+    for mine, its in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)
+
+
 def test_other_layers_are_refused():
     with pytest.raises(AssertionError):
         ConvPoolTanh(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()))
