@@ -177,4 +177,4 @@ def cropped(plane: Float[Tensor, "batch height width step"], pad: int) -> Float[
 
 def flat(x: Tensor) -> Any:
     """Return a contiguous tensor as a flat array that shares its memory."""
-    return x.detach().reshape(-1).numpy()
+    return x.numpy().reshape(-1)
