@@ -61,9 +61,10 @@ def shown(value: float, unit: str) -> str:
     return summary([value], unit)
 
 
-def table(place: Path = PLACE) -> str:
-    """Return the table of all measured results."""
-    rows = [line(*COLUMNS), line(*("---" for _ in COLUMNS))]
+def table(place: Path = PLACE, papers: bool = True) -> str:
+    """Return the table of all measured results, with or without its last column."""
+    width = len(COLUMNS) if papers else len(COLUMNS) - 1
+    rows = [line(*COLUMNS[:width]), line(*["---"] * width)]
     for (name, form, data), records in grouped(load_records(place)).items():
         recipe = RECIPES[name]
         value = summary([record["figures"][recipe.figure] for record in records], recipe.unit)
@@ -72,7 +73,8 @@ def table(place: Path = PLACE) -> str:
         published = "–"
         if recipe.published is not None and data == recipe.data:
             published = shown(recipe.published, recipe.unit) + (" *memory*" if recipe.source == "memory" else "")
-        rows.append(line(name, form, data, recipe.figure, value, seeds, f"{minutes:.1f}", published, recipe.paper))
+        cells = (name, form, data, recipe.figure, value, seeds, f"{minutes:.1f}", published, recipe.paper)
+        rows.append(line(*cells[:width]))
     return "".join(rows)
 
 
@@ -81,7 +83,7 @@ def write_table(page: Path, place: Path = PLACE) -> None:
     there = page.read_text() if page.exists() else ""
     if BEGIN in there and END in there:
         before, rest = there.split(BEGIN)
-        write_text(page, before + BEGIN + table(place) + END + rest.split(END)[1])
+        write_text(page, before + BEGIN + table(place, papers=False) + END + rest.split(END)[1])
     else:
         write_text(page, HEAD + table(place) + "\n" + details(place))
 
