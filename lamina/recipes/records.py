@@ -14,6 +14,7 @@ HEAD = """# Measured results
 
 Written by `lamina reproduce --table` from the records in `lamina/recipes/records`; each record holds the arguments,
 seed, commit, versions, machine, date and time of one run. Test figures; mean and standard deviation over the seeds.
+Minutes are of one thread, on a machine that did other work as well.
 Published figures marked *memory* were not read in the paper again.
 
 """
