@@ -21,11 +21,10 @@ class Shift(nn.Module):
             return x
         count, _, height, width = x.shape
         wide = F.pad(x, [self.pixels] * 4, mode="replicate")
-        down, right = torch.randint(2 * self.pixels + 1, (2, count, 1), device=x.device)
-        rows, columns = (torch.arange(side, device=x.device) for side in (height, width))
-        example = torch.arange(count, device=x.device)[:, None, None]
-        moved = wide.permute(0, 2, 3, 1)[example, (rows + down)[:, :, None], (columns + right)[:, None, :]]
-        return moved.permute(0, 3, 1, 2)
+        places = wide.unfold(2, height, 1).unfold(3, width, 1)  # (batch, channels, down, right, height, width), a view
+        down, right = torch.randint(2 * self.pixels + 1, (2, count), device=x.device)
+        moved: Tensor = places[torch.arange(count, device=x.device), :, down, right]
+        return moved
 
     def extra_repr(self) -> str:
         return f"pixels={self.pixels}"
