@@ -32,8 +32,11 @@ class Data:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example's `x`."""
-        return tuple(self.train.fetch(torch.zeros(1, dtype=torch.int64))["x"].shape[1:])
+        """Shape of one example's `x`; ValueError if it has none, as a text."""
+        first = self.train.fetch(torch.zeros(1, dtype=torch.int64))
+        if "x" not in first:
+            raise ValueError(f"{self.name} holds {', '.join(first)}, where pictures or rows are needed")
+        return tuple(first["x"].shape[1:])
 
     def labels(self) -> int:
         """Return the number of classes.

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lamina.core import Run, Source
+from lamina.core import Run, Source, select
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import whole
@@ -100,7 +100,7 @@ def rbm(
         visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         binarize: draw each grey value as a fresh bit in every update; otherwise feed grey values to binary units.
     """
-    x = whole(data.train)["x"]
+    x = select(whole(data.train), ("x",))["x"]
     units = gaussian(x) if visible == "gaussian" else bernoulli(x, binarize)
     bias = units.matching(units.standard(x).mean(0), len(x))
     sgd = partial(torch.optim.SGD, lr=lr, momentum=momentum, fused=True)

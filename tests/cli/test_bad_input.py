@@ -17,6 +17,7 @@ from PIL import Image
 from toys import pictures, table
 
 from lamina.cli import main
+from lamina.recipes import RECIPES
 
 TRAIN = ["--epochs", "2", "--batch", "8", "--quiet", "--threads", "1"]
 MLP = ["train", "mlp", *TRAIN, "--hidden", "4"]
@@ -154,6 +155,17 @@ def test_what_does_not_exist(refused, words, told):
     if "cuda" in words and torch.cuda.is_available():
         pytest.skip("there is one")
     assert told in refused(*words)
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "char_lm"])
+def test_a_text_for_a_recipe_of_arrays(refused, recipe, tmp_path):
+    (tmp_path / "novel.txt").write_text("It was a dark and stormy night. " * 20)
+    assert "tokens" in refused("train", recipe, "--data", tmp_path / "novel.txt", "--out", tmp_path / "run")
+
+
+def test_arrays_for_a_recipe_of_text(refused, tmp_path):
+    line = refused("train", "char_lm", "--data", table(tmp_path / "rows.csv"), "--out", tmp_path / "run")
+    assert "char_lm needs a text" in line
 
 
 def test_zero_epochs(refused, tmp_path):
