@@ -144,7 +144,7 @@ def mlp_dropout(
     published=0.0106,
     quick={"epochs": 20},
 )
-def mlp_max_norm(data: Data, seed: int = 0, max_norm: float = 3.5, epochs: int = 60, lr: float = 0.1) -> Run:
+def mlp_max_norm(data: Data, seed: int = 0, max_norm: float = 3.5, epochs: int = 60, lr: float = 0.05) -> Run:
     """Train the network of `mlp_dropout` with a bound on every unit's incoming weights.
 
     Args:
@@ -172,7 +172,7 @@ def maxout(
     max_norm: float = 1.9365,  # of the authors' configuration
     epochs: int = 60,
     batch: int = 100,
-    lr: float = 0.05,
+    lr: float = 0.005,
 ) -> Run:
     """Train a maxout network with dropout and a bound on every piece's incoming weights.
 
