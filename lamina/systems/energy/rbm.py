@@ -159,17 +159,18 @@ class RBM(System):
             data = self.visible.observed(x)
             h = self.chains if len(self.chains) else flip(self.up(data))
             model = self.gibbs(self.visible.draw(self.down(h)), round(self.k) - 1)
-            v = torch.cat([data, model])
-            weight = torch.cat([v.new_full((len(part),), sign / len(part)) for part, sign in ((data, 1), (model, -1))])
-        field = torch.addmm(self.b, v, self.W)
+        field = torch.addmm(self.b, torch.cat([data, model]), self.W)
         with torch.no_grad():
             h = field.sigmoid()
             if len(self.chains):
                 self.chains.copy_(flip(h[len(data) :]))
             if self.sparsity:
                 self.activity.lerp_(h[: len(data)].mean(0), 1 - SMOOTHING)
-            h.mul_(weight[:, None])
-        terms = {"divergence": -(weight @ v) @ self.a - (field * h).sum()}  # the carrier has no parameter
+            h[: len(data)].div_(len(data))
+            h[len(data) :].div_(-len(model))
+            means = model.mean(0) - data.mean(0)
+        energy = torch.dot(means, self.a) - torch.dot(field.flatten(), h.flatten())  # the carrier has no parameter
+        terms = {"divergence": energy}
         if self.sparsity:
             terms["sparsity"] = self.sparsity * (self.activity - self.target) @ field[: len(data)].mean(0)
         return terms
