@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import njit
+from numba import njit, uint64
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -216,7 +216,7 @@ def forward(x, form, w, b, maps, y, where):
                 o += maps
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(inline="always", error_model="numpy")
 def add_patch(to, i, to_line, of, j, of_line, side, row, factor):
     """Add `factor` times one patch of `side` rows to another; a row has `row` numbers, whole vectors."""
     if side == SIDE and row == LANES:
@@ -229,36 +229,37 @@ def add_patch(to, i, to_line, of, j, of_line, side, row, factor):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def weight_gradient(x, form, y, g, wide, maps, where, dw, db):
-    """Add the gradients of weights (maps, side, row) and biases, given that of y, which becomes that before tanh.
+def weight_gradient(x, form, y, g, wide, maps, where, dw):
+    """Add the gradient of the weights (maps, side, row), given that of y, which becomes that before tanh.
 
     A row has side times step numbers, filled up to whole vectors; y and g have `wide` numbers a pixel.
     """
     count, height, width, step, side, row = form
-    o = 0
+    for o in range(len(g)):
+        g[o] *= 1 - y[o] * y[o]
+    o = uint64(0)  # no sign to look at in every step
     for e in range(count):
         for r in range((height - side + 1) // 2):
             for s in range((width - side + 1) // 2):
+                i = ((e * height + 2 * r) * width + 2 * s) * step
                 for m in range(maps):
-                    k = where[o + m]
-                    i = ((e * height + 2 * r + (k >> 1)) * width + 2 * s + (k & 1)) * step
-                    slope = g[o + m] * (1 - y[o + m] * y[o + m])
-                    g[o + m] = slope
-                    db[m] += slope
-                    add_patch(dw, m * side * row, row, x, i, width * step, side, row, slope)
-                o += wide
+                    k = where[o + uint64(m)]
+                    at = i + ((k >> 1) * width + (k & 1)) * step
+                    add_patch(dw, m * side * row, row, x, at, width * step, side, row, g[o + uint64(m)])
+                o += uint64(wide)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def input_gradient(dx, form, g, wide, maps, where, w):
     """Add the gradient of x to dx, given that before tanh; w is (maps, side, row), and `step` is whole vectors."""
     count, height, width, step, side, row = form
-    o = 0
+    o = uint64(0)
     for e in range(count):
         for r in range((height - side + 1) // 2):
             for s in range((width - side + 1) // 2):
+                i = ((e * height + 2 * r) * width + 2 * s) * step
                 for m in range(maps):
-                    k = where[o + m]
-                    i = ((e * height + 2 * r + (k >> 1)) * width + 2 * s + (k & 1)) * step
-                    add_patch(dx, i, width * step, w, m * side * row, row, side, row, g[o + m])
-                o += wide
+                    k = where[o + uint64(m)]
+                    at = i + ((k >> 1) * width + (k & 1)) * step
+                    add_patch(dx, at, width * step, w, m * side * row, row, side, row, g[o + uint64(m)])
+                o += uint64(wide)

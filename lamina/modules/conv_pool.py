@@ -121,12 +121,11 @@ def gradients(
             flat(slope[part]),
             flat(where[part]),
         )
-        of_weight, of_bias = plane.new_zeros(maps, side, row), plane.new_zeros(maps)
-        sums = (flat(of_weight), flat(of_bias))
-        conv_pool.weight_gradient(flat(plane[part]), form, flat(y[part]), given, wide, maps, places, *sums)
+        of_weight = plane.new_zeros(maps, side, row)
+        conv_pool.weight_gradient(flat(plane[part]), form, flat(y[part]), given, wide, maps, places, flat(of_weight))
         if of_plane is not None:
             conv_pool.input_gradient(flat(of_plane[part]), form, given, wide, maps, places, flat(rows))
-        return of_weight, of_bias
+        return of_weight, slope[part].sum((0, 1, 2))[:maps]
 
     of_weight, of_bias = (torch.stack(parts).sum(0) for parts in zip(*in_threads(count, work), strict=True))
     pixels = of_weight[:, :, : side * step].reshape(maps, side, side, step)
