@@ -237,7 +237,7 @@ def weight_gradient(x, form, y, g, wide, maps, where, dw):
     count, height, width, step, side, row = form
     for o in range(len(g)):
         g[o] *= 1 - y[o] * y[o]
-    o = uint64(0)  # no sign to look at in every step
+    o: Any = uint64(0)  # without a sign to look at in every step
     for e in range(count):
         for r in range((height - side + 1) // 2):
             for s in range((width - side + 1) // 2):
@@ -253,7 +253,7 @@ def weight_gradient(x, form, y, g, wide, maps, where, dw):
 def input_gradient(dx, form, g, wide, maps, where, w):
     """Add the gradient of x to dx, given that before tanh; w is (maps, side, row), and `step` is whole vectors."""
     count, height, width, step, side, row = form
-    o = uint64(0)
+    o: Any = uint64(0)
     for e in range(count):
         for r in range((height - side + 1) // 2):
             for s in range((width - side + 1) // 2):
