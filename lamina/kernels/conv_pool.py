@@ -235,8 +235,8 @@ def weight_gradient(x, form, y, g, wide, maps, where, dw):
     A row has side times step numbers, filled up to whole vectors; y and g have `wide` numbers a pixel.
     """
     count, height, width, step, side, row = form
-    for o in range(len(g)):
-        g[o] *= 1 - y[o] * y[o]
+    for each in range(len(g)):
+        g[each] *= 1 - y[each] * y[each]
     o: Any = uint64(0)  # without a sign to look at in every step
     for e in range(count):
         for r in range((height - side + 1) // 2):
