@@ -126,6 +126,8 @@ class Run:
         device: where to train: "cpu", "cuda", "mps".
         seed: of every random number drawn while training.
         origin: the recipe call that made this run, as plain data, so that a checkpoint can rebuild the system.
+        before: makes the runs to train first, one after the other, such as the pre-training of layers that this run's
+            system holds. What stands between them and after the last is done when the run before it has ended.
     """
 
     system: System
@@ -146,6 +148,7 @@ class Run:
     device: str = "cpu"
     seed: int = 0
     origin: dict[str, Any] = field(default_factory=dict)
+    before: Callable[[], Iterable["Run"]] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError where no training could follow."""

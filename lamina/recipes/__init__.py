@@ -5,7 +5,17 @@ import importlib.util
 
 from lamina.recipes.registry import RECIPES, Recipe, named, recipe
 
-FAMILIES = ("vision", "energy", "generative", "language", "semisupervised")
+FAMILIES = (
+    "vision",
+    "energy",
+    "discriminative",
+    "autoencoder",
+    "variational",
+    "helmholtz",
+    "generative",
+    "language",
+    "semisupervised",
+)
 
 for family in FAMILIES:
     if importlib.util.find_spec(f"lamina.recipes.{family}"):

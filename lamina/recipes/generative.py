@@ -7,7 +7,7 @@ from torch.optim import Adam
 
 from lamina.analysis.neighbors import nearest_error, two_sample_accuracy
 from lamina.analysis.parzen import log_likelihood
-from lamina.core import Batch, Precision, Run, Source
+from lamina.core import Batch, Precision, Run, Samples, Source
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.modules.maxout import Maxout
@@ -45,7 +45,7 @@ def measure_generator(run: Run) -> dict[str, float]:
         ValueError: the run has no validation or no test examples.
     """
     system = run.system
-    assert isinstance(system, GAN | ConditionalGAN)
+    assert isinstance(system, Samples)
     if run.valid is None or run.test is None:
         raise ValueError("a Parzen estimate needs validation and test examples: give the data both splits")
     train, test = gather(run.train, LABELED, run.device), gather(run.test, SAMPLES, run.device)
@@ -59,8 +59,8 @@ def measure_generator(run: Run) -> dict[str, float]:
             figures["parzen_centroids"] = log_likelihood(middles, valid, test["x"]).mean
         real, fake = two_sample_accuracy(test["x"], samples[: len(test["x"])])
         figures |= {"two_sample_accuracy_real": real, "two_sample_accuracy_generated": fake}
-        if isinstance(system, ConditionalGAN):
-            drawn = torch.cat([system.sample_of(y) for y in torch.split(train["y"], 1000)])
+        if isinstance(run.system, ConditionalGAN):
+            drawn = torch.cat([run.system.sample_of(y) for y in torch.split(train["y"], 1000)])
             figures["nearest_error"] = nearest_error(drawn, train["y"], test["x"], test["y"])
             figures["nearest_error_training_examples"] = nearest_error(train["x"], train["y"], test["x"], test["y"])
     return figures

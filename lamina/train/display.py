@@ -20,6 +20,9 @@ class Display:
     ) -> None:
         self.stop()
 
+    def stage(self, number: int) -> None:
+        """Take note that a run of several begins."""
+
     def start(self, total: int, step: int, epoch: int) -> None:
         """Begin at update `step` of `total`, with `epoch` updates in an epoch."""
 
@@ -39,6 +42,9 @@ class Lines(Display):
     def __init__(self, file: TextIO | None = None) -> None:
         self.file, self.shown = file or sys.stderr, time.perf_counter()
 
+    def stage(self, number: int) -> None:
+        print(f"stage {number}", file=self.file, flush=True)
+
     def start(self, total: int, step: int, epoch: int) -> None:
         self.total, self.first, self.began = total, step, time.perf_counter()
 
@@ -56,6 +62,9 @@ class Lines(Display):
 
 class Bar(Display):
     """A bar with rate, time left and the last terms, under a line for every epoch."""
+
+    def stage(self, number: int) -> None:
+        print(f"stage {number}", file=sys.stderr)
 
     def start(self, total: int, step: int, epoch: int) -> None:
         from rich.console import Console

@@ -2,15 +2,17 @@
 
 import contextlib
 import copy
+import itertools
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -38,7 +40,7 @@ class Result:
         epoch: its number; 0 before the first.
         epochs: epochs that were trained.
         examples: training examples seen up to the best epoch.
-        seconds: time spent training, over all resumed parts.
+        seconds: time spent training, over all resumed parts and the runs before.
         complete: whether training came to its end.
     """
 
@@ -108,7 +110,7 @@ def fit(
     listeners: Sequence[Callable[[Record], None]] = (),
     save_every: float = 30.0,
 ) -> Result:
-    """Train a run and leave its best weights in `run.system`.
+    """Train a run, after those that come before it, and leave its best weights in `run.system`.
 
     Args:
         run: what to train.
@@ -127,6 +129,7 @@ def fit(
     kept = Folder(Path(folder)) if folder is not None else None
     if kept is not None and not resume:
         kept.begin(run)
+    earlier = pretrain(run, kept, display, save_every) if run.before is not None else 0.0
     keeper = Keeper(Trainer(run), kept, save_every)
     with contextlib.ExitStack() as stack:
         hears = list(listeners)
@@ -139,7 +142,33 @@ def fit(
         if not keeper.result.complete:
             follow(keeper, stack.enter_context(display or Display()), hears, caught)
     run.system.load_state_dict(keeper.best)
-    return keeper.result
+    return replace(keeper.result, seconds=keeper.result.seconds + earlier)
+
+
+def pretrain(run: Run, folder: Folder | None, display: Display | None, save_every: float) -> float:
+    """Train the runs before a run, each in a folder of its own, or go on with them; return the seconds it took.
+
+    They compute where and how `run` does. Those that have ended give their weights back.
+    """
+    assert run.before is not None
+    stages, seconds = iter(run.before()), 0.0
+    for number in itertools.count(1):
+        torch.manual_seed(run.seed + number)  # what the recipe draws in between is the same after a resume
+        stage = next(stages, None)
+        if stage is None:
+            return seconds
+        stage = replace(stage, seed=run.seed, device=run.device, precision=run.precision, compile=run.compile)
+        place = Folder(folder.path / f"stage-{number}") if folder is not None else None
+        if display is not None:
+            display.stage(number)
+        try:
+            begun = place is not None and place.recipe.exists()
+            seconds += fit(stage, place.path if place else None, begun, display, save_every=save_every).seconds
+        except Interrupted as stop:
+            assert folder is not None
+            message = f"stopped in stage {number}; go on with: lamina train --resume {folder.path}"
+            raise Interrupted(message, stop.args[1]) from None
+    raise AssertionError
 
 
 def follow(keeper: Keeper, display: Display, hears: list[Callable[[Record], None]], caught: list[int]) -> None:

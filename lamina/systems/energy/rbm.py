@@ -18,6 +18,7 @@ Differs from the papers: chains are kept as hidden states, which saves one matri
 fixed variances, those of the standardized data (section 13.2 of the guide).
 """
 
+import functools
 import math
 
 import torch
@@ -153,23 +154,22 @@ class RBM(System):
         """Return a surrogate: its value means little, its gradient is that of contrastive divergence.
 
         The gradient of F(v) is the mean of that of E(v, h) over p(h | v), and E is linear in h: so it is the gradient
-        of E(v, up(v)) with up(v) held fixed. Data weigh 1/batch and chains -1/chains, all in one matrix product.
+        of E(v, up(v)) with up(v) held fixed. Data and chains, each with its weight, are one matrix product.
         """
         with torch.no_grad():
             data = self.visible.observed(x)
             h = self.chains if len(self.chains) else flip(self.up(data))
             model = self.gibbs(self.visible.draw(self.down(h)), round(self.k) - 1)
-        field = torch.addmm(self.b, torch.cat([data, model]), self.W)
+            v, weight = torch.cat([data, model]), weights(len(data), len(model), data.dtype, data.device)
+        field = torch.addmm(self.b, v, self.W)
         with torch.no_grad():
             h = field.sigmoid()
             if len(self.chains):
-                self.chains.copy_(flip(h[len(data) :]))
+                self.chains.uniform_().lt_(h[len(data) :])
             if self.sparsity:
                 self.activity.lerp_(h[: len(data)].mean(0), 1 - SMOOTHING)
-            h[: len(data)].div_(len(data))
-            h[len(data) :].div_(-len(model))
-            means = model.mean(0) - data.mean(0)
-        energy = torch.dot(means, self.a) - torch.dot(field.flatten(), h.flatten())  # the carrier has no parameter
+            h.mul_(weight[:, None])
+        energy = torch.dot(weight @ v, self.a) + torch.dot(field.flatten(), h.flatten())  # the carrier has no parameter
         terms = {"divergence": energy}
         if self.sparsity:
             terms["sparsity"] = self.sparsity * (self.activity - self.target) @ field[: len(data)].mean(0)
@@ -181,3 +181,10 @@ class RBM(System):
         if self.visible.binary:
             return {"pseudo_likelihood": -self.pseudo_likelihood_of_one(v).mean()}
         return {"reconstruction": (self.visible.mean(self.down(self.up(v))) - v).square().sum(-1).mean()}
+
+
+@functools.lru_cache(maxsize=16)
+def weights(data: int, chains: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "rows"]:
+    """Return what each row's -E counts in the loss: -1/data for examples, which come first, and 1/chains for samples."""
+    given = torch.full((data,), -1 / data, dtype=dtype, device=device)
+    return torch.cat([given, torch.full((chains,), 1 / chains, dtype=dtype, device=device)])

@@ -1,0 +1,230 @@
+"""Experiments with auto-encoders: stacked and fine-tuned, contractive, generative."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim import Adam
+
+from lamina.core import Batch, Run
+from lamina.data.batches import Batches, in_order
+from lamina.data.dataset import Data
+from lamina.data.examples import Mapped, spread
+from lamina.modules.corruption import GaussianNoise, Masking, SaltAndPepper
+from lamina.modules.standardize import Standardize
+from lamina.optim.schedules import linear_to_zero, one_cycle
+from lamina.recipes.energy import bernoulli, gaussian
+from lamina.recipes.generative import measure_generator
+from lamina.recipes.registry import recipe
+from lamina.systems.autoencoder.autoencoder import Autoencoder
+from lamina.systems.energy.units import Bernoulli, Gaussian
+from lamina.systems.vision.classifier import Classifier
+
+Noise = Literal["masking", "gaussian", "salt-and-pepper"]
+NOISES = {"masking": Masking, "gaussian": GaussianNoise, "salt-and-pepper": SaltAndPepper}
+
+
+@recipe(
+    paper="Vincent et al. (2010), Stacked denoising autoencoders, table 3 (SdA-3)",
+    figure="error",
+    published=0.0128,
+    quick={"pretraining": 8, "epochs": 15},
+)
+def sda(
+    data: Data,
+    seed: int = 0,
+    hidden: tuple[int, ...] = (1000, 1000, 1000),
+    noise: Noise = "masking",
+    level: float = 0.25,
+    pretraining: int = 15,
+    pretraining_lr: float = 1e-3,
+    epochs: int = 30,
+    batch: int = 100,
+    lr: float = 0.1,
+) -> Run:
+    """Train denoising auto-encoders one upon the other, then all their encoders as a classifier.
+
+    Args:
+        data: labelled images or rows.
+        seed: of the weights, the order of the examples and the noise.
+        hidden: units of every hidden layer.
+        noise: what the auto-encoders repair.
+        level: share of the numbers that noise destroys, or its standard deviation.
+        pretraining: passes over the data for every auto-encoder; 0 trains the classifier alone.
+        pretraining_lr: learning rate of Adam for the auto-encoders, falling linearly to zero.
+        epochs: passes over the data for the classifier.
+        batch: examples in an update.
+        lr: largest learning rate for the classifier.
+
+    Raises:
+        ValueError: the data have no labels, or a size or share makes no sense.
+    """
+    inputs, units = inputs_of(data)
+    layers = [
+        Autoencoder(below, size, NOISES[noise](level)) for below, size in zip(stack(units, hidden), hidden, strict=True)
+    ]
+    return fine_tuned(data, seed, inputs, layers, pretraining, pretraining_lr, epochs, batch, lr)
+
+
+@recipe(
+    paper="Rifai et al. (2011), Contractive auto-encoders, table 1 (one layer of 1000 units)",
+    figure="error",
+    published=0.0114,
+    quick={"pretraining": 10, "epochs": 15},
+)
+def cae(
+    data: Data,
+    seed: int = 0,
+    hidden: tuple[int, ...] = (1000,),
+    contraction: float = 0.1,
+    pretraining: int = 30,
+    pretraining_lr: float = 1e-3,
+    epochs: int = 30,
+    batch: int = 100,
+    lr: float = 0.1,
+) -> Run:
+    """Train contractive auto-encoders one upon the other, then all their encoders as a classifier.
+
+    Args:
+        data: labelled images or rows.
+        seed: of the weights and the order of the examples.
+        hidden: units of every hidden layer.
+        contraction: weight of the squared norm of a code's Jacobian.
+        pretraining: passes over the data for every auto-encoder; 0 trains the classifier alone.
+        pretraining_lr: learning rate of Adam for the auto-encoders, falling linearly to zero.
+        epochs: passes over the data for the classifier.
+        batch: examples in an update.
+        lr: largest learning rate for the classifier.
+
+    Raises:
+        ValueError: the data have no labels, or a size makes no sense.
+    """
+    inputs, units = inputs_of(data)
+    layers = [
+        Autoencoder(below, size, contraction=contraction)
+        for below, size in zip(stack(units, hidden), hidden, strict=True)
+    ]
+    return fine_tuned(data, seed, inputs, layers, pretraining, pretraining_lr, epochs, batch, lr)
+
+
+@recipe(
+    paper="Bengio, Yao, Alain & Vincent (2013), Generalized denoising auto-encoders, section 5 (walkback)",
+    figure="parzen",
+    unit="nats",
+    published=150.0,
+    measure=measure_generator,
+    quick={"epochs": 5},
+)
+def walkback(
+    data: Data,
+    seed: int = 0,
+    hidden: int = 2000,
+    noise: Noise = "salt-and-pepper",
+    level: float = 0.5,
+    steps: int = 3,
+    sparsity: float = 0.0,
+    contraction: float = 0.0,
+    visible: Literal["bernoulli", "gaussian"] = "bernoulli",
+    lr: float = 1e-3,
+    epochs: int = 20,
+    batch: int = 100,
+) -> Run:
+    """Train a denoising auto-encoder as a generative model: its Markov chain makes new examples.
+
+    Args:
+        data: values in 0..1, or any for Gaussian units.
+        seed: of the weights, the order of the examples and the noise.
+        hidden: units of the code.
+        noise: what the auto-encoder repairs.
+        level: share of the numbers that noise destroys, or its standard deviation.
+        steps: steps of the chain from which an update restores the input; 1 is a plain denoising auto-encoder.
+        sparsity: weight of the penalty that pulls hidden units to a mean activity of 0.05.
+        contraction: weight of the squared norm of the code's Jacobian.
+        visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
+        lr: learning rate of Adam, falling linearly to zero.
+        epochs: passes over the data.
+        batch: examples in an update.
+    """
+    x = spread(data.train)["x"]
+    units = gaussian(x) if visible == "gaussian" else bernoulli(x, binarize=False)
+    bias = units.matching(units.standard(x).mean(0), len(x))
+    return Run(
+        system=Autoencoder(
+            *(units, hidden, NOISES[noise](level), bias),
+            tied=False,
+            activation="sigmoid" if sparsity else "tanh",
+            contraction=contraction,
+            sparsity=sparsity,
+            walkback=steps,
+        ),
+        train=Batches(data.train, batch, seed=seed),
+        valid=in_order(data.valid),
+        test=in_order(data.test),
+        optimizer=partial(Adam, lr=lr, fused=True),
+        schedules={"lr": linear_to_zero(lr)},
+        epochs=epochs,
+    )
+
+
+def inputs_of(data: Data) -> tuple[nn.Module, Bernoulli | Gaussian]:
+    """Return what comes before the first layer, and the units that it restores: binary ones for values in 0..1."""
+    x = spread(data.train)["x"]
+    if float(x.min()) >= 0 and float(x.max()) <= 1:
+        return nn.Flatten(), Bernoulli(tuple(x[0].flatten().shape), binarize=False)
+    size = x[0].numel()
+    return nn.Sequential(Standardize.fitted(x), nn.Flatten()), Gaussian(torch.zeros(size), torch.ones(size))
+
+
+def stack(units: Bernoulli | Gaussian, hidden: Sequence[int]) -> list[Bernoulli | Gaussian]:
+    """Return what each auto-encoder restores: the input, and then the codes below."""
+    return [units, *(Bernoulli((size,), binarize=False) for size in hidden[:-1])]
+
+
+def fine_tuned(
+    data: Data,
+    seed: int,
+    inputs: nn.Module,
+    layers: Sequence[Autoencoder],
+    pretraining: int,
+    pretraining_lr: float,
+    epochs: int,
+    batch: int,
+    lr: float,
+) -> Run:
+    """Return the run of a classifier made of the encoders, with their pre-training before it."""
+
+    def greedy() -> Iterator[Run]:
+        for depth, layer in enumerate(layers):
+            below = nn.Sequential(inputs, *(part for low in layers[:depth] for part in (low.encoder, nn.Sigmoid())))
+            yield Run(
+                system=layer,
+                train=Batches(Mapped(data.train, partial(coded, below)), batch, seed=seed),
+                optimizer=partial(Adam, lr=pretraining_lr, fused=True),
+                schedules={"lr": linear_to_zero(pretraining_lr)},
+                epochs=pretraining,
+            )
+
+    head = nn.Linear(layers[-1].encoder.out_features, data.labels())
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    network = nn.Sequential(*(part for layer in layers for part in (layer.encoder, nn.Sigmoid())), head)
+    return Run(
+        system=Classifier(inputs, network),
+        train=Batches(data.train, batch, seed=seed),
+        valid=in_order(data.valid),
+        test=in_order(data.test),
+        optimizer=partial(torch.optim.SGD, lr=lr, momentum=0.9, nesterov=True, fused=True),
+        schedules={"lr": one_cycle(lr)},
+        epochs=epochs,
+        before=greedy if pretraining else None,
+    )
+
+
+@torch.no_grad()
+def coded(below: nn.Module, batch: Batch) -> Batch:
+    """Return the batch with its `x` passed through the layers below, wherever they are."""
+    device = next((p.device for p in below.parameters()), batch["x"].device)
+    codes = below(batch["x"].to(device)).to(batch["x"].device)
+    return batch | {"x": codes}

@@ -1,0 +1,1 @@
+"""Auto-encoders and models with latent variables."""
