@@ -1,5 +1,6 @@
 """Experiments with few labels."""
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -8,10 +9,15 @@ from torch import Tensor
 from lamina.core import Batch, Run
 from lamina.data.batches import Batches, Beside, in_order
 from lamina.data.dataset import Data
-from lamina.data.examples import Examples, Mapped, subset, whole
+from lamina.data.examples import Examples, Mapped, spread, subset, whole
 from lamina.optim.schedules import linear_to_zero
+from lamina.recipes.energy import bernoulli
 from lamina.recipes.registry import recipe
+from lamina.recipes.variational import vae
+from lamina.systems.autoencoder.vae import VAE
+from lamina.systems.energy.units import Bernoulli, Gaussian
 from lamina.systems.semisupervised.ladder import Ladder
+from lamina.systems.semisupervised.vae import SemiSupervisedVAE
 
 
 @recipe(
@@ -52,24 +58,143 @@ def ladder(
         ValueError: the data has no classes, there are fewer labels than classes, or not one cost a layer.
     """
     classes = data.labels()
-    if labels < classes:
-        raise ValueError(f"{labels} labels cannot cover {classes} classes; give at least one of each")
     if len(costs) != len(hidden) + 2:
         raise ValueError(f"{len(hidden)} hidden layers need {len(hidden) + 2} costs, got {len(costs)}")
     widths = (int(torch.Size(data.shape).numel()), *hidden, classes)
-    labelled = subset(data.train, balanced(whole(data.train)["y"], labels, seed))
     return Run(
         system=Ladder(widths, costs, noise),
-        train=Beside(
-            full_batches(Mapped(data.train, without_label), batch, seed),
-            full_batches(labelled, batch, seed),
-        ),
+        train=few_beside_all(data, labels, batch, seed),
         valid=in_order(data.valid),
         test=in_order(data.test),
         optimizer=partial(torch.optim.Adam, lr=lr, fused=True),
         schedules={"lr": linear_to_zero(lr, begin=2 / 3)},
         epochs=epochs,
         keep="last",
+    )
+
+
+KINGMA = "Kingma et al. (2014), Semi-supervised learning with deep generative models, table 1"
+
+
+@recipe(
+    paper=KINGMA + " (M1+M2, 100 labels)", figure="error", published=0.0333, quick={"pretraining": 50, "epochs": 60}
+)
+def m1_m2(
+    data: Data,
+    seed: int = 0,
+    labels: int = 100,
+    code: int = 50,
+    code_hidden: tuple[int, ...] = (500, 500),
+    pretraining: int = 100,
+    hidden: tuple[int, ...] = (300,),
+    latent: int = 50,
+    alpha: float = 0.1,
+    epochs: int = 200,
+    batch: int = 500,
+    lr: float = 1e-3,
+) -> Run:
+    """Train a variational auto-encoder without labels (M1), and a semi-supervised one upon draws of its codes (M2).
+
+    Every update takes `batch` unlabelled examples and as many labelled ones, or all if there are fewer. The last epoch
+    is kept: choosing one by validation labels would use more labels than `labels`.
+
+    Args:
+        data: classified images or vectors with values in 0..1.
+        seed: of the labelled examples, the weights, the order of the examples and all draws.
+        labels: training examples whose class is used.
+        code: numbers of a code of M1.
+        code_hidden: units of M1's hidden layers.
+        pretraining: passes over the data for M1.
+        hidden: units of the hidden layers of M2's networks; the paper has 300 for 100 labels, otherwise 500.
+        latent: numbers of the style.
+        alpha: weight of the classifier's own loss.
+        epochs: passes over the unlabelled examples for M2.
+        batch: unlabelled examples in an update of M2.
+        lr: first learning rate of Adam for M2, falling linearly to zero.
+
+    Raises:
+        ValueError: the data has no classes, or there are fewer labels than classes.
+    """
+    first = vae(data, seed=seed, hidden=code_hidden, latent=code, epochs=pretraining)
+    assert isinstance(first.system, VAE)
+    units = Gaussian(torch.zeros(code), torch.ones(code))
+    return replace(
+        semisupervised(data, seed, labels, units, hidden, latent, alpha, epochs, batch, lr, first.system),
+        before=lambda: [first],
+    )
+
+
+@recipe(paper=KINGMA + " (M2, 100 labels)", figure="error", published=0.1197, quick={"epochs": 5})
+def m2(
+    data: Data,
+    seed: int = 0,
+    labels: int = 100,
+    hidden: tuple[int, ...] = (500,),
+    latent: int = 50,
+    alpha: float = 0.1,
+    epochs: int = 50,
+    batch: int = 100,
+    lr: float = 1e-3,
+) -> Run:
+    """Train the semi-supervised variational auto-encoder of `m1_m2` on the examples themselves.
+
+    Args:
+        data: classified images or vectors with values in 0..1.
+        seed: of the labelled examples, the weights, the order of the examples and all draws.
+        labels: training examples whose class is used.
+        hidden: units of the hidden layers of every network.
+        latent: numbers of the style.
+        alpha: weight of the classifier's own loss.
+        epochs: passes over the unlabelled examples.
+        batch: unlabelled examples in an update.
+        lr: first learning rate of Adam, falling linearly to zero.
+
+    Raises:
+        ValueError: the data has no classes, or there are fewer labels than classes.
+    """
+    units = bernoulli(spread(data.train)["x"], binarize=True)
+    return semisupervised(data, seed, labels, units, hidden, latent, alpha, epochs, batch, lr)
+
+
+def semisupervised(
+    data: Data,
+    seed: int,
+    labels: int,
+    units: Bernoulli | Gaussian,
+    hidden: tuple[int, ...],
+    latent: int,
+    alpha: float,
+    epochs: int,
+    batch: int,
+    lr: float,
+    codes: VAE | None = None,
+) -> Run:
+    """Return the run of a semi-supervised variational auto-encoder, upon the codes of another if there is one."""
+    share = labels / max(len(data.train), labels)
+    return Run(
+        system=SemiSupervisedVAE(units, data.labels(), hidden, latent, share, alpha, codes),
+        train=few_beside_all(data, labels, batch, seed),
+        valid=in_order(data.valid),
+        test=in_order(data.test),
+        optimizer=partial(torch.optim.Adam, lr=lr, fused=True),
+        schedules={"lr": linear_to_zero(lr)},
+        epochs=epochs,
+        keep="last",
+    )
+
+
+def few_beside_all(data: Data, labels: int, batch: int, seed: int) -> Beside:
+    """Return batches of all examples without labels, and beside them of a few with labels, as many of each class.
+
+    Raises:
+        ValueError: there are fewer labels than classes.
+    """
+    if labels < data.labels():
+        raise ValueError(f"{labels} labels cannot cover {data.labels()} classes; give at least one of each")
+    labelled = subset(data.train, balanced(whole(data.train)["y"], labels, seed))
+    return Beside(
+        full_batches(Mapped(data.train, without_label), batch, seed),
+        full_batches(labelled, batch, seed),
     )
 
 

@@ -141,6 +141,7 @@ def fit(
             caught = stack.enter_context(signals())
         if not keeper.result.complete:
             follow(keeper, stack.enter_context(display or Display()), hears, caught)
+            keeper.result.seconds = keeper.seconds()
     run.system.load_state_dict(keeper.best)
     return replace(keeper.result, seconds=keeper.result.seconds + earlier)
 
