@@ -32,7 +32,15 @@ ARGUMENTS = {
     "hdrbm": {"hidden": 6, "lr": 0.05},
     "sda": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
     "cae": {"hidden": (6,), "pretraining": 1, "batch": 8},
-    "walkback": {"hidden": 20, "level": 0.1, "steps": 2, "lr": 0.03, "batch": 8},
+    "walkback": {
+        "hidden": 20,
+        "noise": "gaussian",
+        "level": 0.1,
+        "visible": "gaussian",
+        "steps": 1,
+        "lr": 0.03,
+        "batch": 8,
+    },
     "gan": {"noise": 3, "hidden": 6, "units": 5, "batch": 8},
     "gan_conditional": {"noise": 3, "hidden": 6, "batch": 8},
     "wake_sleep": {"hidden": (6, 4), "batch": 8, "lr": 0.15},
@@ -40,11 +48,18 @@ ARGUMENTS = {
     "char_lm": {"hidden": 6, "embedding": 4, "batch": 3, "window": 5, "lr": 0.05},
     "vae": {"hidden": (6,), "latent": 3, "visible": "gaussian", "lr": 0.02, "batch": 8},
     "iwae": {"samples": 3, "batch": 8},
+    "m1_m2": {"labels": 12, "code": 3, "code_hidden": (6,), "pretraining": 1, "hidden": (6,), "latent": 2, "batch": 12},
+    "m2": {"labels": 12, "hidden": (6,), "latent": 2, "batch": 12, "lr": 0.03},
     "ladder": {"hidden": (6,), "costs": (1.0, 0.1, 0.1), "labels": 12, "batch": 8},
 }
 SURROGATE = {"rbm", "rbm_long", "gan", "gan_conditional"}  # the value of their loss does not fall, or means nothing
 SURROGATE |= {"iwae"}  # begins at the log-odds of the means; the entropy of the toy bits is 0.8 of its first loss
-UNTRAINED: dict[str, set[str]] = {"drbm": {"a"}}  # the input's bias cancels in p(y | x)
+UNTRAINED: dict[str, set[str]] = {
+    "drbm": {"a"},  # the input's bias cancels in p(y | x)
+    "m1_m2": {
+        f"codes.{net}.{i}.{kind}" for net in ("encoder", "decoder") for i in (0, 2) for kind in ("weight", "bias")
+    },
+}
 
 
 def images(count, seed):
