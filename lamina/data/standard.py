@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamina.data.dataset import Data, split
+from lamina.data.encoder import encoder
 from lamina.data.examples import Arrays, whole
 from lamina.data.fetch import Debian, File, Https, Mirror, Npm, fetch
 
@@ -101,7 +102,13 @@ def english(seed: int = 0, sources: tuple[str, ...] = ()) -> Data:
     return read(sources or USUAL, seed)
 
 
-STANDARD: dict[str, Callable[..., Data]] = {"mnist": mnist, "fashion": fashion, "digits": digits, "english": english}
+STANDARD: dict[str, Callable[..., Data]] = {
+    "mnist": mnist,
+    "fashion": fashion,
+    "digits": digits,
+    "english": english,
+    "encoder": encoder,
+}
 """The data sets that are known by name."""
 
 
@@ -119,6 +126,8 @@ def load(spec: str | Path, seed: int = 0) -> Data:
     name, _, sources = str(spec).partition(":")
     if name == "english" and sources:
         return english(seed, tuple(sources.split(",")))
+    if name == "encoder" and sources.isdigit():
+        return encoder(seed, patterns=int(sources))
     if str(spec) in STANDARD:
         return STANDARD[str(spec)](seed=seed)
     path = Path(spec).expanduser()

@@ -8,6 +8,7 @@ from lamina.recipes.registry import RECIPES, Recipe, named, recipe
 FAMILIES = (
     "vision",
     "energy",
+    "boltzmann",
     "discriminative",
     "autoencoder",
     "variational",
