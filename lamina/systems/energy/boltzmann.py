@@ -1,0 +1,188 @@
+"""Boltzmann machine: binary units, visible and hidden, with symmetric couplings between any two of them.
+
+    E(s) = -½ sᵀCs - bᵀs,   C = Cᵀ,  C_ii = 0            p(s) = exp(-E(s)) / Z,   s = (v, h)
+    p(s_i = 1 | all others) = σ((b_i + (Cs)_i) / T)       at temperature T; the model is that of T = 1
+    -∂/∂C_ij log p(v)       = ⟨s_i s_j⟩free - ⟨s_i s_j⟩clamped
+
+Both statistics are exact, by enumeration, or those of Gibbs sampling with simulated annealing: from random states,
+temperatures fall to 1, and there states are collected. Ackley, Hinton & Sejnowski (1985), "A learning algorithm for
+Boltzmann machines", sections 2 (annealing), 3 (learning) and 4.1 (the encoder; noisy clamping).
+
+Differs from the paper: its temperatures 20, 15, 12, 10 and steps of 2 are divided by 10 here, which is the same; units
+take turns in a fixed order, where the paper draws the next unit at random.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lamina.core import System, Terms
+from lamina.sampling.enumerate import states
+from lamina.systems.energy.units import flip
+
+LARGEST = 20  # units to enumerate in every update
+ROWS = 64  # examples whose hidden states are enumerated at once, which bounds the memory
+PAPER = (2.0, 2.0, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0, 1.0, 1.0)  # section 4.1, divided by 10
+
+
+class BoltzmannMachine(System):
+    """Boltzmann machine that learns by the difference of clamped and free statistics.
+
+    Args:
+        shape: of one example.
+        hidden: how many hidden units; 0 makes it fully visible.
+        groups: parts of the visible units, of one size, that have no couplings between them.
+        lateral: couple hidden units to each other.
+        exact: enumerate all states, of at most 20 units; otherwise sample.
+        noise: probabilities that clamping turns a unit that is on off, and one that is off on.
+        temperatures: of the sweeps before states are collected.
+        collect: sweeps at temperature 1 whose states are collected.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        hidden: int,
+        groups: int = 1,
+        lateral: bool = True,
+        exact: bool = False,
+        noise: tuple[float, float] = (0.0, 0.0),
+        temperatures: tuple[float, ...] = PAPER,
+        collect: int = 10,
+    ) -> None:
+        super().__init__()
+        self.shape, self.visible = shape, math.prod(shape)
+        units = self.visible + hidden
+        if hidden < 0 or collect < 1 or groups < 1 or self.visible % groups:
+            raise ValueError(
+                f"{self.visible} visible units in {groups} groups, {hidden} hidden, {collect} sweeps: no machine"
+            )
+        if exact and units > LARGEST:
+            raise ValueError(f"cannot enumerate {units} units, at most {LARGEST}; sample the statistics instead")
+        if min(temperatures, default=1.0) <= 0 or not all(0 <= p <= 1 for p in noise):
+            raise ValueError(f"temperatures must be above 0 and noise within 0..1, got {temperatures} and {noise}")
+        self.groups, self.exact, self.noise = groups, exact, noise
+        self.temperatures, self.collect = temperatures, collect
+        group = torch.arange(self.visible) * groups // self.visible
+        joined = torch.ones(units, units, dtype=torch.bool)
+        joined[: self.visible, : self.visible] = group[:, None] == group
+        joined[self.visible :, self.visible :] = lateral
+        self.pairs: Tensor
+        self.register_buffer("pairs", joined.triu(1).nonzero().t(), persistent=False)
+        self.w = nn.Parameter(0.1 * torch.randn(self.pairs.shape[1]))  # C_ij of each pair
+        self.b = nn.Parameter(torch.zeros(units))
+
+    @torch.no_grad()
+    def encode(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch hidden"]:
+        """Return p(h_j = 1 | v): exact for at most 20 hidden units, otherwise means of sampled states."""
+        v, hidden = x.flatten(1), len(self.b) - self.visible
+        if hidden > LARGEST:
+            return self.settled(v, torch.arange(self.visible)).mean(0)[:, self.visible :]
+        return torch.cat([self.scores(part).softmax(1) @ every(hidden, v) for part in v.split(ROWS)])
+
+    @torch.no_grad()
+    def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
+        """Return log Σ_h exp(-E(v, h)) in nats: log p(v) up to log Z.
+
+        Raises:
+            ValueError: more than 20 hidden units.
+        """
+        return torch.cat([self.scores(part).logsumexp(1) for part in x.flatten(1).split(ROWS)])
+
+    @torch.no_grad()
+    def sample(self, count: int) -> Float[Tensor, "count ..."]:
+        """Return visible states after annealing from random ones."""
+        v = self.b.new_zeros(count, self.visible)
+        return self.settled(v, torch.arange(0))[-1, :, : self.visible].reshape(-1, *self.shape)
+
+    @torch.no_grad()
+    def complete(self, x: Float[Tensor, "batch ..."], given: Bool[Tensor, "..."]) -> Float[Tensor, "batch ..."]:
+        """Return x with the other units' means in place of all that is not `given`, a mask of one example's shape."""
+        v, free = x.flatten(1).clone(), (~given).flatten().nonzero().squeeze(1)
+        if max(len(free), len(self.b) - self.visible) <= LARGEST:
+            ways = every(len(free), v)
+            for row in v:
+                tried = row.repeat(len(ways), 1)
+                tried[:, free] = ways
+                row[free] = self.score(tried).softmax(0) @ ways
+        else:
+            v[:, free] = self.settled(v, given.flatten().nonzero().squeeze(1)).mean(0)[:, free]
+        return v.view_as(x)
+
+    def log_partition(self) -> Float[Tensor, ""]:
+        """Return log Z in nats.
+
+        Raises:
+            ValueError: more than 20 units.
+        """
+        if len(self.b) > LARGEST:
+            raise ValueError(f"cannot enumerate {len(self.b)} units, at most {LARGEST}; make the machine smaller")
+        return self.scores(every(self.visible, self.b)).logsumexp((0, 1))
+
+    def couplings(self) -> Float[Tensor, "units units"]:
+        """Return C."""
+        i, j = self.pairs
+        upper = self.w.new_zeros(len(self.b), len(self.b)).index_put((i, j), self.w)
+        return upper + upper.t()
+
+    def energy(self, s: Float[Tensor, "batch units"]) -> Float[Tensor, "batch"]:
+        """Return E(s) in nats."""
+        return -s @ self.b - ((s @ self.couplings()) * s).sum(1) / 2
+
+    def scores(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch states"]:
+        """Return -E(v, h) for all states h of the hidden units, of which there may be 20."""
+        hidden = len(self.b) - self.visible
+        if hidden > LARGEST:
+            raise ValueError(f"cannot enumerate {hidden} hidden units, at most {LARGEST}; make the machine smaller")
+        h, C = every(hidden, v), self.couplings()
+        seen, unseen = C.split([self.visible, hidden])
+        alone = h @ self.b[self.visible :] + ((h @ unseen[:, self.visible :]) * h).sum(1) / 2
+        shown = v @ self.b[: self.visible] + ((v @ seen[:, : self.visible]) * v).sum(1) / 2
+        return torch.addmm(alone, v @ seen[:, self.visible :], h.t()) + shown[:, None]
+
+    @torch.no_grad()
+    def settled(
+        self, v: Float[Tensor, "batch visible"], held: Int[Tensor, " held"]
+    ) -> Float[Tensor, "sweeps batch units"]:
+        """Return states collected at temperature 1 after annealing from random ones; the units `held` stay as in v."""
+        s = flip(v.new_full((len(self.b), len(v)), 0.5))
+        s[held] = v.t()[held]
+        C, free = self.couplings(), sorted(set(range(len(self.b))) - set(held.tolist()))
+        for temperature in self.temperatures:
+            self.sweep(s, C, free, temperature)
+        return torch.stack([self.sweep(s, C, free, 1.0).t().clone() for _ in range(self.collect)])
+
+    def sweep(
+        self, s: Float[Tensor, "units batch"], C: Float[Tensor, "units units"], free: list[int], temperature: float
+    ) -> Float[Tensor, "units batch"]:
+        """Return s with each free unit drawn anew, in turn: it is on if T logit(u) < b_i + C_i s, with u uniform."""
+        bar = torch.rand_like(s).logit_().mul_(temperature).sub_(self.b[:, None])
+        for i in free:
+            torch.gt(C[i] @ s, bar[i], out=s[i])
+        return s
+
+    def loss(self, x: Float[Tensor, "batch ..."]) -> Terms:
+        """Return -log p(v), or a surrogate with the gradient that sampled states give; grey values are drawn as bits."""
+        off, on = self.noise
+        v = flip((x * (1 - off) + (1 - x) * on).flatten(1))
+        if self.exact:
+            return {"nll": self.log_partition() - self.scores(v).logsumexp(1).mean()}
+        clamped, free = self.settled(v, torch.arange(self.visible)), self.settled(v, torch.arange(0))
+        return {"divergence": self.energy(clamped.flatten(0, 1)).mean() - self.energy(free.flatten(0, 1)).mean()}
+
+    def metrics(self, x: Float[Tensor, "batch ..."]) -> Terms:
+        """Return -log p(v) in nats of at most 20 units; of more, -Σ_i log p(v_i | all others), hidden units sampled."""
+        v = flip(x.flatten(1))
+        if len(self.b) <= LARGEST:
+            return {"nll": self.log_partition() - self.score(v).mean()}
+        s = self.settled(v, torch.arange(self.visible))[-1]
+        field = (s @ self.couplings() + self.b)[:, : self.visible]
+        return {"pseudo_nll": F.binary_cross_entropy_with_logits(field, v, reduction="sum") / len(v)}
+
+
+def every(units: int, like: Tensor) -> Float[Tensor, "states units"]:
+    """Return all states of some units."""
+    return torch.cat(list(states(units))).to(like)
