@@ -8,7 +8,10 @@ interest through K intermediate distributions, with x = b + vᵀW (their eq. 15 
     Z       ≈ Z_0 · mean of w over independent runs,   log Z_0 = A(a₀) + hidden · log 2
 
 The mean of w is unbiased, so log Z is too small on average and likelihoods err on the high side; the standard error
-tells by how much, unless every run has missed a mode. `lamina.sampling.enumerate` has the notation and an exact sum.
+tells by how much, unless every run has missed a mode. The same chain can be run backward, from samples of the model to
+the base-rate model: there the mean of 1/w is unbiased for Z_0 / Z, so log Z is too large on average, and the two
+estimates bracket the truth if the samples are exact (Grosse, Ghahramani & Adams 2015, Sandwiching the marginal
+likelihood using bidirectional Monte Carlo, section 3). `lamina.sampling.enumerate` has the notation and an exact sum.
 
 Differs from the paper: the base-rate model's own hidden units are summed out, as they do nothing but multiply Z_0 by
 2^hidden; Gaussian visible units (variance 1) anneal in the same way.
@@ -37,8 +40,8 @@ def paper_betas(count: int = 14500) -> Float[Tensor, "betas"]:
     """Return inverse temperatures spaced as in section 5.1: of 14,500, 500 up to 0.5, 4,000 to 0.9 and 10,000 to 1."""
     first, second = round(count * 500 / 14500), round(count * 4000 / 14500)
     pieces = ((0.0, 0.5, first), (0.5, 0.9, second), (0.9, 1.0, count - first - second))
-    steps = [torch.linspace(start, stop, size + 1, dtype=torch.float64)[:-1] for start, stop, size in pieces]
-    return torch.cat([*steps, torch.ones(1, dtype=torch.float64)])
+    parts = [torch.linspace(start, stop, size + 1, dtype=torch.float64)[:-1] for start, stop, size in pieces]
+    return torch.cat([*parts, torch.ones(1, dtype=torch.float64)])
 
 
 @torch.no_grad()
@@ -60,25 +63,81 @@ def ais(
     Raises:
         ValueError: betas that do not rise from 0 to 1, or fewer than two runs.
     """
+    if runs < 2:
+        raise ValueError(f"a standard error needs at least 2 runs, got {runs}")
+    path = Path(model, model.a if base is None else base.to(model.a))
+    log_weights = torch.zeros(runs, dtype=torch.float64, device=model.W.device)
+    v = model.visible.draw(path.start.expand(runs, -1))
+    for p, q in steps(betas):
+        x = torch.addmm(model.b, v, model.W)
+        log_weights += path.rise(v, x, p, q)
+        v = path.move(x, q)
+    return summary(log_weights, path.known())
+
+
+@torch.no_grad()
+def reverse_ais(
+    model: Harmonium,
+    samples: Float[Tensor, "runs visible"],
+    base: Float[Tensor, "visible"] | None = None,
+    betas: Float[Tensor, "betas"] | None = None,
+) -> Estimate:
+    """Return an estimate of log Z that errs on the high side, from samples of the model.
+
+    Args:
+        model: what to normalize.
+        samples: visible states drawn from the model, one a run. Those of long Gibbs chains are close; chains that lie
+            where the data does, and not where the model's mass is, make the estimate worth little.
+        base: as in `ais`.
+        betas: as in `ais`.
+
+    Raises:
+        ValueError: betas that do not rise from 0 to 1, or fewer than two runs.
+    """
+    if len(samples) < 2:
+        raise ValueError(f"a standard error needs at least 2 runs, got {len(samples)}")
+    path = Path(model, model.a if base is None else base.to(model.a))
+    log_weights = torch.zeros(len(samples), dtype=torch.float64, device=model.W.device)
+    x = torch.addmm(model.b, samples, model.W)
+    for p, q in reversed(steps(betas)):
+        v = path.move(x, q)
+        x = torch.addmm(model.b, v, model.W)
+        log_weights -= path.rise(v, x, p, q)
+    estimate = summary(log_weights, 0.0)
+    return Estimate(path.known() - estimate.value, estimate.error)
+
+
+class Path(NamedTuple):
+    """The distributions between a base-rate model, with visible parameters `start`, and the model of interest."""
+
+    model: Harmonium
+    start: Tensor
+
+    def rise(
+        self, v: Float[Tensor, "runs visible"], x: Float[Tensor, "runs hidden"], p: float, q: float
+    ) -> Float[Tensor, "runs"]:
+        """Return log p*_q(v) - log p*_p(v), given x = b + vᵀW."""
+        hidden = F.softplus(x * q).sub_(F.softplus(x * p)).sum(-1)
+        return hidden + (v @ (self.model.a - self.start)).mul_(q - p)
+
+    def move(self, x: Float[Tensor, "runs hidden"], q: float) -> Float[Tensor, "runs visible"]:
+        """Return the next states of Gibbs chains that leave p_q as it is, given x = b + vᵀW of the last."""
+        model = self.model
+        h = torch.rand_like(x).lt_((x * q).sigmoid_())
+        return model.visible.draw(torch.addmm(torch.lerp(self.start, model.a, q), h, model.W.t(), alpha=q))
+
+    def known(self) -> float:
+        """Return log Z_0."""
+        A = float(self.model.visible.log_partition(self.start.double()[None]))
+        return A + self.model.W.shape[1] * math.log(2)
+
+
+def steps(betas: Float[Tensor, "betas"] | None) -> list[tuple[float, float]]:
+    """Return neighboring inverse temperatures; ValueError if they do not rise from 0 to 1."""
     schedule = (paper_betas() if betas is None else betas).tolist()
     if schedule[0] != 0 or schedule[-1] != 1 or any(q < p for p, q in pairwise(schedule)):
         raise ValueError("the betas must rise from 0 to 1")
-    if runs < 2:
-        raise ValueError(f"a standard error needs at least 2 runs, got {runs}")
-    W, a, b = model.W, model.a, model.b
-    start = a if base is None else base.to(a)
-    tilt = a - start
-    log_weights = torch.zeros(runs, dtype=torch.float64, device=W.device)
-    v = model.visible.draw(start.expand(runs, -1))
-    for p, q in pairwise(schedule):
-        x = torch.addmm(b, v, W)
-        scaled = x * q
-        log_weights += F.softplus(scaled).sub_(F.softplus(x.mul_(p))).sum(-1)
-        log_weights += (v @ tilt).mul_(q - p)
-        h = torch.rand_like(scaled).lt_(scaled.sigmoid_())
-        v = model.visible.draw(torch.addmm(torch.lerp(start, a, q), h, W.t(), alpha=q))
-    known = float(model.visible.log_partition(start.double()[None])) + W.shape[1] * math.log(2)
-    return summary(log_weights, known)
+    return list(pairwise(schedule))
 
 
 def summary(log_weights: Float[Tensor, "runs"], known: float) -> Estimate:
