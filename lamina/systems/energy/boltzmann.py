@@ -81,7 +81,7 @@ class BoltzmannMachine(System):
         v, hidden = x.flatten(1), len(self.b) - self.visible
         if hidden > LARGEST:
             return self.settled(v, torch.arange(self.visible)).mean(0)[:, self.visible :]
-        return torch.cat([self.scores(part).softmax(1) @ every(hidden, v) for part in v.split(ROWS)])
+        return torch.cat([self.scores(part).softmax(1) @ every(hidden, v) for part in torch.split(v, ROWS)])
 
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
@@ -90,7 +90,7 @@ class BoltzmannMachine(System):
         Raises:
             ValueError: more than 20 hidden units.
         """
-        return torch.cat([self.scores(part).logsumexp(1) for part in x.flatten(1).split(ROWS)])
+        return torch.cat([self.scores(part).logsumexp(1) for part in torch.split(x.flatten(1), ROWS)])
 
     @torch.no_grad()
     def sample(self, count: int) -> Float[Tensor, "count ..."]:
@@ -138,7 +138,7 @@ class BoltzmannMachine(System):
         if hidden > LARGEST:
             raise ValueError(f"cannot enumerate {hidden} hidden units, at most {LARGEST}; make the machine smaller")
         h, C = every(hidden, v), self.couplings()
-        seen, unseen = C.split([self.visible, hidden])
+        seen, unseen = C[: self.visible], C[self.visible :]
         alone = h @ self.b[self.visible :] + ((h @ unseen[:, self.visible :]) * h).sum(1) / 2
         shown = v @ self.b[: self.visible] + ((v @ seen[:, : self.visible]) * v).sum(1) / 2
         return torch.addmm(alone, v @ seen[:, self.visible :], h.t()) + shown[:, None]
@@ -165,7 +165,7 @@ class BoltzmannMachine(System):
         return s
 
     def loss(self, x: Float[Tensor, "batch ..."]) -> Terms:
-        """Return -log p(v), or a surrogate with the gradient that sampled states give; grey values are drawn as bits."""
+        """Return -log p(v), or a surrogate with the gradient that sampled states give; grey values become bits."""
         off, on = self.noise
         v = flip((x * (1 - off) + (1 - x) * on).flatten(1))
         if self.exact:
