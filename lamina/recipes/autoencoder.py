@@ -15,8 +15,8 @@ from lamina.data.examples import Mapped, spread
 from lamina.modules.corruption import GaussianNoise, Masking, SaltAndPepper
 from lamina.modules.standardize import Standardize
 from lamina.optim.schedules import linear_to_zero, one_cycle
-from lamina.recipes.energy import bernoulli, gaussian
 from lamina.recipes.generative import measure_generator
+from lamina.recipes.inputs import bernoulli, gaussian
 from lamina.recipes.registry import recipe
 from lamina.systems.autoencoder.autoencoder import Autoencoder
 from lamina.systems.energy.units import Bernoulli, Gaussian

@@ -12,7 +12,7 @@ from lamina.core import Run
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import whole
-from lamina.recipes.energy import bernoulli, first
+from lamina.recipes.inputs import bernoulli, gather
 from lamina.recipes.registry import recipe
 from lamina.systems.energy.boltzmann import BoltzmannMachine
 from lamina.train.trainer import Epoch, Trainer
@@ -28,7 +28,7 @@ def solved(run: Run) -> dict[str, float]:
     """
     model = run.system
     assert isinstance(model, BoltzmannMachine)
-    x = torch.unique(first(run.train, None).flatten(1), dim=0).to(run.device)
+    x = torch.unique(gather(run.train, None, run.device)["x"].flatten(1), dim=0)
     codes = torch.unique(model.encode(x).gt(0.5), dim=0)
     group = torch.arange(model.visible, device=x.device) * model.groups // model.visible
     found = [model.complete(x, group == known).gt(0.5).eq(x.bool()).all(1) for known in range(model.groups)]

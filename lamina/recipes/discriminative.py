@@ -10,7 +10,7 @@ from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import whole
 from lamina.optim.schedules import one_cycle
-from lamina.recipes.energy import bernoulli, gaussian
+from lamina.recipes.inputs import bernoulli, gaussian
 from lamina.recipes.registry import recipe
 from lamina.systems.energy.discriminative import DiscriminativeRBM
 

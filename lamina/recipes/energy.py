@@ -4,19 +4,18 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from lamina.core import Run, Source, select
+from lamina.core import Run, select
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import whole
 from lamina.optim.schedules import linear_to_zero
 from lamina.optim.wrappers import regularized
+from lamina.recipes.inputs import bernoulli, gather, gaussian
 from lamina.recipes.registry import recipe
 from lamina.sampling.ais import ais
 from lamina.sampling.enumerate import LARGEST, log_partition
 from lamina.systems.energy.rbm import RBM
-from lamina.systems.energy.units import Bernoulli, Gaussian
 from lamina.train.evaluate import seeded
 
 
@@ -37,7 +36,9 @@ def likelihood(run: Run) -> dict[str, float]:
     assert isinstance(model, RBM)
     units = model.visible
     with seeded(run.device):
-        test, train = (first(source, count).to(run.device) for source, count in ((run.test, None), (run.train, 10000)))
+        test, train = (
+            gather(source, count, run.device)["x"] for source, count in ((run.test, None), (run.train, 10000))
+        )
         base = units.matching(units.standard(train).mean(0), len(train))
         test, train = (units.restored(units.observed(x)) for x in (test, train))
         estimate = ais(model, base)
@@ -134,33 +135,3 @@ def rbm_long(data: Data, seed: int = 0, hidden: int = 500, lr: float = 0.1, epoc
         epochs: passes over the training data.
     """
     return rbm(data, seed=seed, hidden=hidden, lr=lr, epochs=epochs)
-
-
-def bernoulli(x: Tensor, binarize: bool) -> Bernoulli:
-    """Return binary units for data in 0..1.
-
-    Raises:
-        ValueError: the data has other values.
-    """
-    low, high = (float(end) for end in x.aminmax())
-    if low < 0 or high > 1:
-        raise ValueError(f"binary units need values in 0..1, the data has {low:g}..{high:g}; use visible=gaussian")
-    return Bernoulli(tuple(x.shape[1:]), binarize)
-
-
-def gaussian(x: Tensor) -> Gaussian:
-    """Return Gaussian units that standardize data like `x`; pixels that hardly vary keep a scale of 0.1."""
-    scale = x.std(0, correction=0)
-    scale = scale.clamp_min(0.1) if scale.ndim == 3 else torch.where(scale > 0, scale, 1.0)
-    return Gaussian(x.mean(0), scale)
-
-
-def first(source: Source, count: int | None) -> Tensor:
-    """Return `x` of a source's first `count` examples, or of all."""
-    found, total = list[Tensor](), 0
-    for batch in source.epoch(0):
-        found.append(batch["x"])
-        total += len(found[-1])
-        if count is not None and total >= count:
-            break
-    return torch.cat(found)[:count]

@@ -7,11 +7,12 @@ from torch.optim import Adam
 
 from lamina.analysis.neighbors import nearest_error, two_sample_accuracy
 from lamina.analysis.parzen import log_likelihood
-from lamina.core import Batch, Precision, Run, Samples, Source
+from lamina.core import Precision, Run, Samples
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.modules.maxout import Maxout
 from lamina.optim.schedules import linear_to_zero
+from lamina.recipes.inputs import gather
 from lamina.recipes.registry import recipe
 from lamina.systems.generative.gan import GAN, ConditionalGAN, Goal
 from lamina.train.evaluate import evaluating, seeded
@@ -195,17 +196,6 @@ def marginals(data: Data) -> Float[Tensor, " features"]:
     if x.min() < 0 or x.max() > 1:
         raise ValueError(f"x must lie in 0..1, found {x.min():.3g}..{x.max():.3g}: rescale it")
     return x.mean(0).logit(1e-7)  # the bound of pylearn2's init_sigmoid_bias_from_array
-
-
-def gather(source: Source, count: int, device: str) -> Batch:
-    """Return the first `count` examples of a source's first epoch, or all if there are fewer."""
-    batches, found = [], 0
-    for batch in source.epoch(0):
-        batches.append(batch)
-        found += len(batch["x"])
-        if found >= count:
-            break
-    return {name: torch.cat([batch[name] for batch in batches])[:count].to(device) for name in batches[0]}
 
 
 def centroids(x: Float[Tensor, "examples *shape"], seed: int) -> Float[Tensor, "centroids *shape"] | None:

@@ -10,7 +10,7 @@ from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import whole
 from lamina.optim.schedules import constant, linear_to_zero
-from lamina.recipes.energy import first
+from lamina.recipes.inputs import gather
 from lamina.recipes.registry import recipe
 from lamina.sampling.importance import importance_bound
 from lamina.systems.autoencoder.helmholtz import HelmholtzMachine, Recognition
@@ -38,7 +38,7 @@ def likelihood(run: Run) -> dict[str, float]:
     model = run.system
     assert isinstance(model, HelmholtzMachine)
     with seeded(run.device):
-        x = first(run.test, None).to(run.device)
+        x = gather(run.test, None, run.device)["x"]
         x = model.visible.restored(model.visible.observed(x))
         nll, negative_elbo = (-float(importance_bound(model, x, k).mean()) for k in (SAMPLES, 1))
     return {"nll": nll, "negative_elbo": negative_elbo}

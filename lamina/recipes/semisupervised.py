@@ -11,7 +11,7 @@ from lamina.data.batches import Batches, Beside, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import Examples, Mapped, spread, subset, whole
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.energy import bernoulli
+from lamina.recipes.inputs import bernoulli
 from lamina.recipes.registry import recipe
 from lamina.recipes.variational import vae
 from lamina.systems.autoencoder.vae import VAE

@@ -12,7 +12,7 @@ from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import whole
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.energy import bernoulli, gaussian
+from lamina.recipes.inputs import bernoulli, gaussian
 from lamina.recipes.registry import recipe
 from lamina.sampling.importance import importance_bound
 from lamina.systems.autoencoder.vae import VAE

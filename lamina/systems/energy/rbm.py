@@ -185,6 +185,6 @@ class RBM(System):
 
 @functools.lru_cache(maxsize=16)
 def weights(data: int, chains: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "rows"]:
-    """Return what each row's -E counts in the loss: -1/data for examples, which come first, and 1/chains for samples."""
+    """Return the weight of each row's -E in the loss: -1/data for examples, then 1/chains for samples."""
     given = torch.full((data,), -1 / data, dtype=dtype, device=device)
     return torch.cat([given, torch.full((chains,), 1 / chains, dtype=dtype, device=device)])
