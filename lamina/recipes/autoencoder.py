@@ -14,7 +14,7 @@ from lamina.data.dataset import Data
 from lamina.data.examples import Mapped, spread
 from lamina.modules.corruption import GaussianNoise, Masking, SaltAndPepper
 from lamina.modules.standardize import Standardize
-from lamina.optim.schedules import linear_to_zero, one_cycle
+from lamina.optim.schedules import linear_to_zero
 from lamina.recipes.generative import measure_generator
 from lamina.recipes.inputs import bernoulli, gaussian
 from lamina.recipes.registry import recipe
@@ -30,7 +30,7 @@ NOISES = {"masking": Masking, "gaussian": GaussianNoise, "salt-and-pepper": Salt
     paper="Vincent et al. (2010), Stacked denoising autoencoders, table 3 (SdA-3)",
     figure="error",
     published=0.0128,
-    quick={"pretraining": 8, "epochs": 15},
+    quick={"pretraining": 5, "epochs": 10},
 )
 def sda(
     data: Data,
@@ -40,9 +40,9 @@ def sda(
     level: float = 0.25,
     pretraining: int = 15,
     pretraining_lr: float = 1e-3,
-    epochs: int = 30,
+    epochs: int = 20,
     batch: int = 100,
-    lr: float = 0.1,
+    lr: float = 0.5,
 ) -> Run:
     """Train denoising auto-encoders one upon the other, then all their encoders as a classifier.
 
@@ -56,7 +56,7 @@ def sda(
         pretraining_lr: learning rate of Adam for the auto-encoders, falling linearly to zero.
         epochs: passes over the data for the classifier.
         batch: examples in an update.
-        lr: largest learning rate for the classifier.
+        lr: first learning rate of SGD with momentum for the classifier, falling linearly to zero.
 
     Raises:
         ValueError: the data have no labels, or a size or share makes no sense.
@@ -72,7 +72,7 @@ def sda(
     paper="Rifai et al. (2011), Contractive auto-encoders, table 1 (one layer of 1000 units)",
     figure="error",
     published=0.0114,
-    quick={"pretraining": 10, "epochs": 15},
+    quick={"pretraining": 10, "epochs": 10},
 )
 def cae(
     data: Data,
@@ -81,9 +81,9 @@ def cae(
     contraction: float = 0.1,
     pretraining: int = 30,
     pretraining_lr: float = 1e-3,
-    epochs: int = 30,
+    epochs: int = 20,
     batch: int = 100,
-    lr: float = 0.1,
+    lr: float = 0.5,
 ) -> Run:
     """Train contractive auto-encoders one upon the other, then all their encoders as a classifier.
 
@@ -96,7 +96,7 @@ def cae(
         pretraining_lr: learning rate of Adam for the auto-encoders, falling linearly to zero.
         epochs: passes over the data for the classifier.
         batch: examples in an update.
-        lr: largest learning rate for the classifier.
+        lr: first learning rate of SGD with momentum for the classifier, falling linearly to zero.
 
     Raises:
         ValueError: the data have no labels, or a size makes no sense.
@@ -216,7 +216,7 @@ def fine_tuned(
         valid=in_order(data.valid),
         test=in_order(data.test),
         optimizer=partial(torch.optim.SGD, lr=lr, momentum=0.9, nesterov=True, fused=True),
-        schedules={"lr": one_cycle(lr)},
+        schedules={"lr": linear_to_zero(lr)},
         epochs=epochs,
         before=greedy if pretraining else None,
     )
