@@ -30,6 +30,7 @@ ARGUMENTS = {
     "rbm_long": {"hidden": 6},
     "drbm": {"hidden": 6, "batch": 8, "lr": 0.05},
     "hdrbm": {"hidden": 6, "lr": 0.05},
+    "boltzmann_encoder": {"hidden": 3, "collect": 2, "lr": 0.05},
     "sda": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
     "cae": {"hidden": (6,), "pretraining": 1, "batch": 8},
     "walkback": {
@@ -41,6 +42,8 @@ ARGUMENTS = {
         "lr": 0.03,
         "batch": 8,
     },
+    "sparse_coding": {"hidden": 20, "sparsity": 0.3, "batch": 8, "lr": 0.05},
+    "psd": {"hidden": 6, "sparsity": 0.3, "patch": 4, "patches": 60, "batch": 8, "lr": 0.05},
     "gan": {"noise": 3, "hidden": 6, "units": 5, "batch": 8},
     "gan_conditional": {"noise": 3, "hidden": 6, "batch": 8},
     "wake_sleep": {"hidden": (6, 4), "batch": 8, "lr": 0.15},
@@ -48,11 +51,13 @@ ARGUMENTS = {
     "char_lm": {"hidden": 6, "embedding": 4, "batch": 3, "window": 5, "lr": 0.05},
     "vae": {"hidden": (6,), "latent": 3, "visible": "gaussian", "lr": 0.02, "batch": 8},
     "iwae": {"samples": 3, "batch": 8},
+    "energy_model": {"estimator": "score-matching", "hidden": (6,), "batch": 8},
     "m1_m2": {"labels": 12, "code": 3, "code_hidden": (6,), "pretraining": 1, "hidden": (6,), "latent": 2, "batch": 12},
     "m2": {"labels": 12, "hidden": (6,), "latent": 2, "batch": 12, "lr": 0.03},
     "ladder": {"hidden": (6,), "costs": (1.0, 0.1, 0.1), "labels": 12, "batch": 8},
 }
 SURROGATE = {"rbm", "rbm_long", "gan", "gan_conditional"}  # the value of their loss does not fall, or means nothing
+SURROGATE |= {"boltzmann_encoder"}
 SURROGATE |= {"iwae"}  # begins at the log-odds of the means; the entropy of the toy bits is 0.8 of its first loss
 UNTRAINED: dict[str, set[str]] = {
     "drbm": {"a"},  # the input's bias cancels in p(y | x)

@@ -66,6 +66,10 @@ def reproduce(recipe: Recipe, seed: int, options: Reproduce) -> None:
     start = time.perf_counter()
     figures = figures_of(run)
     measuring = time.perf_counter() - start
+    if recipe.figure not in figures:
+        raise ValueError(
+            f"{recipe.name} cannot measure its figure '{recipe.figure}' on {data.name}; it gives {figures}"
+        )
     record = {**folder.description(), "form": form, "figures": figures, "seconds": result.seconds}
     record |= {"measuring": measuring, "trained": result.epochs, "kept": result.epoch, "valid": result.best}
     options.records.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from lamina.data.dataset import Data, split
 from lamina.data.encoder import encoder
 from lamina.data.examples import Arrays, whole
 from lamina.data.fetch import Debian, File, Https, Mirror, Npm, fetch
+from lamina.data.plane import mixture, moons, spiral
 
 IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
 
@@ -108,6 +109,9 @@ STANDARD: dict[str, Callable[..., Data]] = {
     "digits": digits,
     "english": english,
     "encoder": encoder,
+    "mixture": mixture,
+    "moons": moons,
+    "spiral": spiral,
 }
 """The data sets that are known by name."""
 

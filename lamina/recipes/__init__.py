@@ -12,6 +12,8 @@ FAMILIES = (
     "discriminative",
     "autoencoder",
     "variational",
+    "strategies",
+    "sparse",
     "helmholtz",
     "generative",
     "language",

@@ -109,6 +109,12 @@ class Autoencoder(System):
         return self.visible.draw(self.natural(self.code(self.corruption(v))))
 
     @torch.no_grad()
+    def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
+        """Return minus the energy, which is the error of reconstruction in nats; it is no log-likelihood."""
+        v = self.visible.standard(x)
+        return -self.distances(v, self.natural(self.code(v)))
+
+    @torch.no_grad()
     def displacement(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """Return r(x) - x for raw input: where the auto-encoder pulls it; over σ², an estimate of the score."""
         return self.reconstruct(x) - x
@@ -122,11 +128,13 @@ class Autoencoder(System):
         """Return the natural parameters V h + c of the reconstruction: logits, or means of Gaussian units."""
         return torch.addmm(self.c, h, self.encoder.weight if self.V is None else self.V.t())
 
-    def distance(self, v: Float[Tensor, "batch visible"], theta: Float[Tensor, "batch visible"]) -> Float[Tensor, ""]:
-        """Return -log p(v; θ) in nats: cross-entropy, or half the squared error; a mean over the batch."""
+    def distances(
+        self, v: Float[Tensor, "batch visible"], theta: Float[Tensor, "batch visible"]
+    ) -> Float[Tensor, "batch"]:
+        """Return -log p(v; θ) in nats: cross-entropy, or half the squared error."""
         if self.visible.binary:
-            return F.binary_cross_entropy_with_logits(theta, v, reduction="sum") / len(v)
-        return F.mse_loss(theta, v, reduction="sum") / (2 * len(v))
+            return F.binary_cross_entropy_with_logits(theta, v, reduction="none").sum(1)
+        return (theta - v).square().sum(1) / 2
 
     def jacobian(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, ""]:
         """Return ‖∂h/∂v‖²_F, a mean over the batch."""
@@ -140,7 +148,7 @@ class Autoencoder(System):
         for k in range(self.walkback):
             h = self.code(self.corruption(state))
             theta = self.natural(h)
-            terms["reconstruction"] = terms.get("reconstruction", 0) + self.distance(v, theta) / self.walkback
+            terms["reconstruction"] = terms.get("reconstruction", 0) + self.distances(v, theta).mean() / self.walkback
             if k + 1 < self.walkback:
                 state = self.visible.draw(theta.detach())
         if self.contraction:
@@ -152,7 +160,7 @@ class Autoencoder(System):
     def metrics(self, x: Float[Tensor, "batch ..."]) -> Terms:
         """Return the error of restoring corrupted input, and that of clean input, in nats."""
         v = self.visible.observed(x)
-        noisy, clean = (self.distance(v, self.natural(self.code(u))) for u in (self.corruption(v), v))
+        noisy, clean = (self.distances(v, self.natural(self.code(u))).mean() for u in (self.corruption(v), v))
         return {"denoising": noisy, "reconstruction": clean}
 
 

@@ -39,11 +39,11 @@ def test_reconstruction_error_is_minus_the_log_probability():
     system = made()
     v = torch.tensor(list(itertools.product((0.0, 1.0), repeat=5)), dtype=torch.float64)
     theta = system.natural(system.code(v[:1])).expand(len(v), -1)
-    total = sum(math.exp(-float(system.distance(v[i : i + 1], theta[i : i + 1]))) for i in range(len(v)))
+    total = sum(math.exp(-float(system.distances(v[i : i + 1], theta[i : i + 1]))) for i in range(len(v)))
     assert abs(total - 1) < 1e-12
     gaussian = Autoencoder(units(5, binary=False), 4).double()
-    expected = -torch.distributions.Normal(theta, 1.0).log_prob(v).sum(1).mean() - 2.5 * math.log(2 * math.pi)
-    assert torch.allclose(gaussian.distance(v, theta), expected, rtol=1e-12)
+    expected = -torch.distributions.Normal(theta, 1.0).log_prob(v).sum(1) - 2.5 * math.log(2 * math.pi)
+    assert torch.allclose(gaussian.distances(v, theta), expected, rtol=1e-12)
 
 
 def test_sparsity_is_the_divergence_of_two_coins():
@@ -184,6 +184,8 @@ def test_takes_images_of_any_shape_and_gives_them_back():
     x = torch.rand(6, 3, 4, 5)
     assert isinstance(system, Encodes | Samples)
     assert system.encode(x).shape == (6, 7)
+    expected = -(system.reconstruct(x) - x).square().flatten(1).sum(1) / 2  # units of scale 1
+    assert torch.allclose(system.score(x), expected, rtol=1e-4)
     assert system.reconstruct(x).shape == system.sample(6, steps=3).shape == x.shape
     assert all(value.ndim == 0 for value in system.metrics(x).values())
 
