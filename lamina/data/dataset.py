@@ -21,6 +21,7 @@ class Data:
         test: examples to report on.
         classes: names of the labels 0, 1, ...; for text, the symbols of the vocabulary.
         hashes: sha256 of the files it came from.
+        unlabelled: training examples whose class is not known, beside those that have one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Data:
     test: Examples | None = None
     classes: tuple[str, ...] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
+    unlabelled: Examples | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

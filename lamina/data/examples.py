@@ -74,6 +74,22 @@ class Mapped:
         return self.function(self.examples.fetch(indices))
 
 
+class Joined:
+    """The examples of one set and, after them, those of another with the same fields."""
+
+    def __init__(self, first: Examples, last: Examples) -> None:
+        self.first, self.last = first, last
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.last)
+
+    def fetch(self, indices: Tensor) -> Batch:
+        early = indices < len(self.first)
+        parts = self.first.fetch(indices[early]), self.last.fetch(indices[~early] - len(self.first))
+        place = torch.cat([early.nonzero(), (~early).nonzero()]).squeeze(1).argsort()
+        return {name: torch.cat([part[name] for part in parts]).index_select(0, place) for name in parts[0]}
+
+
 def as_tensor(value: Any) -> Tensor:
     """Return a tensor of float32 or int64 from an array, a list or a tensor, without a copy where that is possible."""
     tensor = value if isinstance(value, Tensor) else torch.from_numpy(np.ascontiguousarray(value))
@@ -105,6 +121,8 @@ def spread(examples: Examples, count: int = 50_000) -> Batch:
 
 def in_memory(examples: Examples) -> bool:
     """Return whether fetching examples takes no reading or decoding."""
+    if isinstance(examples, Joined):
+        return in_memory(examples.first) and in_memory(examples.last)
     if isinstance(examples, Subset | Mapped):
         return in_memory(examples.examples)
     return isinstance(examples, Arrays)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays, Examples, Mapped, subset
+from lamina.data.images import say
 from lamina.data.stream import Labelled
 
 HELD = 0.1  # share of all examples that is held out
@@ -29,6 +30,8 @@ def assemble(
 ) -> Data:
     """Return a data set of examples and the labels of each part ("train", "valid", "test"; None: unlabelled).
 
+    Training examples whose label is None, NaN or an empty word are set aside as `Data.unlabelled`.
+
     Raises:
         ValueError: no example, labels that are missing or do not fit, one class only, or a class that training lacks.
     """
@@ -37,6 +40,7 @@ def assemble(
             raise ValueError(f"{name} has no {part} example")
         if labels[part] is not None and len(labels[part]) != len(examples):
             raise ValueError(f"{name} has {len(labels[part])} labels for {len(examples)} {part} examples")
+    parts, labels, unlabelled = set_aside(name, parts, labels)
     codes, classes = encode(name, labels)
     joined = {part: labelled(examples, codes[part]) if codes else examples for part, examples in parts.items()}
     total = len(joined["train"])
@@ -47,7 +51,30 @@ def assemble(
             rows, held[part] = hold(name, rows, y[rows], max(1, round(HELD * total)), part_seed)
     made = joined | {part: subset(joined["train"], chosen) for part, chosen in held.items()}
     train = subset(joined["train"], rows) if held else joined["train"]
-    return Data(name, train, made["valid"], made["test"], classes, dict(hashes or {}))
+    return Data(name, train, made["valid"], made["test"], classes, dict(hashes or {}), unlabelled)
+
+
+def set_aside(
+    name: str, parts: Mapping[str, Examples], labels: Mapping[str, Any]
+) -> tuple[Mapping[str, Examples], Mapping[str, Any], Examples | None]:
+    """Return parts and labels without the training examples that have no label, and those; None if all have one."""
+    values = np.asarray([] if labels["train"] is None else labels["train"])
+    lacking = np.array([is_lacking(value) for value in values] if values.ndim == 1 else [], dtype=bool)
+    if not lacking.any() or lacking.all():
+        return parts, labels, None
+    say(f"{name}: {lacking.sum()} training examples have no label; only recipes for few labels learn from them")
+    aside, kept = (torch.from_numpy(np.flatnonzero(rows)) for rows in (lacking, ~lacking))
+    train = parts["train"]
+    return (
+        {**parts, "train": subset(train, kept)},
+        {**labels, "train": values[~lacking]},
+        subset(train, aside),
+    )
+
+
+def is_lacking(value: Any) -> bool:
+    """Return whether a label is missing."""
+    return value is None or value == "" or bool(value != value)  # noqa: PLR0124 - NaN differs from itself
 
 
 def encode(name: str, labels: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -85,7 +112,7 @@ def uniform(name: str, groups: list[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate(groups).astype(np.int64)
     values = np.concatenate([group.astype(object) for group in groups])
     for row, value in enumerate(values):
-        if value is None or value == "" or value != value:  # noqa: PLR0124 - NaN differs from itself
+        if is_lacking(value):
             raise ValueError(f"{name}, row {row + 1}: the label is missing; fill it in or leave the row out")
     try:
         numbers = values.astype(np.float64)

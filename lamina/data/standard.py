@@ -13,6 +13,7 @@ from torch import Tensor
 from lamina.data.dataset import Data, split
 from lamina.data.encoder import encoder
 from lamina.data.examples import Arrays, whole
+from lamina.data.factors import factors
 from lamina.data.fetch import Debian, File, Https, Mirror, Npm, fetch
 from lamina.data.plane import mixture, moons, spiral
 
@@ -109,6 +110,7 @@ STANDARD: dict[str, Callable[..., Data]] = {
     "digits": digits,
     "english": english,
     "encoder": encoder,
+    "factors": factors,
     "mixture": mixture,
     "moons": moons,
     "spiral": spiral,

@@ -9,7 +9,7 @@ from torch import Tensor
 from lamina.core import Batch, Run
 from lamina.data.batches import Batches, Beside, in_order
 from lamina.data.dataset import Data
-from lamina.data.examples import Examples, Mapped, spread, subset, whole
+from lamina.data.examples import Examples, Joined, Mapped, spread, subset, whole
 from lamina.optim.schedules import linear_to_zero
 from lamina.recipes.inputs import bernoulli
 from lamina.recipes.registry import recipe
@@ -46,7 +46,7 @@ def ladder(
     Args:
         data: classified images or vectors.
         seed: of the labelled examples, the weights, the order of the examples and the noise.
-        labels: training examples whose class is used.
+        labels: training examples whose class is used; 0 for all that have one.
         epochs: passes over the unlabelled examples.
         batch: unlabelled examples in an update.
         lr: learning rate of Adam at first.
@@ -101,7 +101,7 @@ def m1_m2(
     Args:
         data: classified images or vectors with values in 0..1.
         seed: of the labelled examples, the weights, the order of the examples and all draws.
-        labels: training examples whose class is used.
+        labels: training examples whose class is used; 0 for all that have one.
         code: numbers of a code of M1.
         code_hidden: units of M1's hidden layers.
         pretraining: passes over the data for M1.
@@ -115,7 +115,7 @@ def m1_m2(
     Raises:
         ValueError: the data has no classes, or there are fewer labels than classes.
     """
-    first = vae(data, seed=seed, hidden=code_hidden, latent=code, epochs=pretraining)
+    first = vae(replace(data, train=everything(data)), seed=seed, hidden=code_hidden, latent=code, epochs=pretraining)
     assert isinstance(first.system, VAE)
     units = Gaussian(torch.zeros(code), torch.ones(code))
     return replace(
@@ -141,7 +141,7 @@ def m2(
     Args:
         data: classified images or vectors with values in 0..1.
         seed: of the labelled examples, the weights, the order of the examples and all draws.
-        labels: training examples whose class is used.
+        labels: training examples whose class is used; 0 for all that have one.
         hidden: units of the hidden layers of every network.
         latent: numbers of the style.
         alpha: weight of the classifier's own loss.
@@ -170,7 +170,7 @@ def semisupervised(
     codes: VAE | None = None,
 ) -> Run:
     """Return the run of a semi-supervised variational auto-encoder, upon the codes of another if there is one."""
-    share = labels / max(len(data.train), labels)
+    share = min(labels or len(data.train), len(data.train)) / len(everything(data))
     return Run(
         system=SemiSupervisedVAE(units, data.labels(), hidden, latent, share, alpha, codes),
         train=few_beside_all(data, labels, batch, seed),
@@ -186,16 +186,25 @@ def semisupervised(
 def few_beside_all(data: Data, labels: int, batch: int, seed: int) -> Beside:
     """Return batches of all examples without labels, and beside them of a few with labels, as many of each class.
 
+    All that have a label serve with it if `labels` is 0.
+
     Raises:
         ValueError: there are fewer labels than classes.
     """
+    labels = labels or len(data.train)
     if labels < data.labels():
         raise ValueError(f"{labels} labels cannot cover {data.labels()} classes; give at least one of each")
     labelled = subset(data.train, balanced(whole(data.train)["y"], labels, seed))
     return Beside(
-        full_batches(Mapped(data.train, without_label), batch, seed),
+        full_batches(Mapped(everything(data), without_label), batch, seed),
         full_batches(labelled, batch, seed),
     )
+
+
+def everything(data: Data) -> Examples:
+    """Return the inputs of all training examples, also of those that have no label."""
+    known = Mapped(data.train, inputs_alone)
+    return known if data.unlabelled is None else Joined(known, data.unlabelled)
 
 
 def balanced(y: Tensor, count: int, seed: int) -> Tensor:
@@ -210,6 +219,11 @@ def balanced(y: Tensor, count: int, seed: int) -> Tensor:
 def full_batches(examples: Examples, size: int, seed: int) -> Batches:
     """Return batches of one size, as statistics of small batches are poor; all examples at once if they are fewer."""
     return Batches(examples, min(size, len(examples)), tail=False, seed=seed)
+
+
+def inputs_alone(batch: Batch) -> Batch:
+    """Leave out all but the inputs."""
+    return {"x": batch["x"]}
 
 
 def without_label(batch: Batch) -> Batch:

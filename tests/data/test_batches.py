@@ -5,7 +5,7 @@ import torch
 
 from lamina.data.batches import Batches, Beside
 from lamina.data.dataset import Data, split
-from lamina.data.examples import Arrays, Mapped, Subset, subset, whole
+from lamina.data.examples import Arrays, Joined, Mapped, Subset, in_memory, subset, whole
 
 
 def numbers(count):
@@ -103,3 +103,13 @@ def test_impossible_batches_are_refused():
         Batches(numbers(3), 1, lengths=torch.zeros(2))
     with pytest.raises(ValueError, match="no batch"):
         Beside(Batches(numbers(3), 1), Batches(numbers(3), 5, tail=False))
+
+
+def test_joined_sets_are_fetched_in_the_order_asked_for():
+    first, last = Arrays(x=torch.arange(5.0)), Arrays(x=torch.arange(10.0, 13.0))
+    both = Joined(first, last)
+    assert len(both) == 8
+    asked = torch.tensor([6, 0, 7, 4, 5, 0])
+    assert both.fetch(asked)["x"].tolist() == [11, 0, 12, 4, 10, 0]
+    assert both.fetch(asked[:0])["x"].shape == (0,)
+    assert in_memory(both)

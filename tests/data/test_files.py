@@ -126,7 +126,7 @@ GOOD = (RNG.random((20, 3)), np.arange(20) % 2)
         ((GOOD[0][:, 0], GOOD[1]), r"needs x as rows of numbers, got float64 of shape \(20,\)"),
         ((np.array([["a"]] * 20), GOOD[1]), "needs x as rows of numbers"),
         ((GOOD[0], np.linspace(0, 1, 20)), "labels such as 0.05.*; they must be classes, not quantities"),
-        ((GOOD[0], [None, *GOOD[1][1:]]), "row 1: the label is missing"),
+        ((GOOD[0], GOOD[1], None, (GOOD[0], [None, *GOOD[1][1:]])), "row 21: the label is missing"),
         ((GOOD[0], np.eye(20)), r"labels of shape \(20, 20\)"),
         ((GOOD[0], GOOD[1], None, (GOOD[0], GOOD[1] * 5)), "class '5' among its test examples, but not in training"),
         ((GOOD[0], GOOD[1], None, (GOOD[0], None)), "no labels for its test examples"),
@@ -294,7 +294,6 @@ def test_a_csv_of_pixels_is_scaled(tmp_path, reader, capsys):
         (lambda rows: [*rows[:4], "4.5,NA,a", *rows[5:]], "row 5, column 'weight': 'NA' is no number"),
         (lambda rows: [*rows[:4], "nan,1,a", *rows[5:]], "row 5, column 'size': "),
         (lambda rows: [*rows[:4], "inf,1,a", *rows[5:]], "row 5, column 'size': 'inf' is no number"),
-        (lambda rows: [*rows[:4], "4.5,1,", *rows[5:]], "row 5: the label is missing"),
         (lambda rows: [*rows[:4], "4.5,1,a,9", *rows[5:]], r"cannot read .*data\.csv: .*(4|5).*"),
         (lambda rows: [row + ",9" for row in rows], "the first row has 4 values under 3 names"),
         (lambda rows: [], "has no row"),
@@ -522,3 +521,21 @@ def test_relabel():
     assert whole(relabel(examples, ("c", "a"), ("a", "b", "c")))["y"].tolist() == [2, 0, 0]
     with pytest.raises(ValueError, match="class 'b', which the system was not trained on"):
         relabel(examples, ("a", "b"), ("a", "c"))
+
+
+def test_training_examples_without_a_label_are_set_aside(capsys):
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    for gap in (None, np.nan, ""):
+        labels = [gap if i < 10 else (str(k) if gap == "" else k) for i, k in enumerate(y)]
+        data = from_arrays(x, labels)
+        assert np.allclose(whole(data.unlabelled)["x"], x[:10])
+        assert len(data.train) + len(data.valid) + len(data.test) == 30
+        assert data.classes == ("0", "1")
+        assert "10 training examples have no label" in capsys.readouterr().err
+    assert from_arrays(x, y).unlabelled is None
+
+
+def test_rows_of_a_table_without_a_label_are_set_aside(tmp_path, reader):
+    rows = [*ROWS[:4], "4.5,1,", *ROWS[5:]]
+    data = load(table(tmp_path, "\n".join(["size,weight,kind", *rows])))
+    assert whole(data.unlabelled)["x"].tolist() == [[4.5, 1.0]]

@@ -40,7 +40,7 @@ def test_estimates_fall_within_their_errors(gaussian):
 def test_both_directions_bracket_the_truth():
     """600 estimates each way of a 10x6 machine with 10 betas and 2 runs, seed 0; backward from exact samples.
 
-    Few betas and runs make the bias large: the mean forward is below the exact sum, the mean backward above, by 4 errors.
+    Few betas and runs make the bias large: the mean forward is below the sum, the mean backward above.
     """
     torch.manual_seed(0)
     model = RBM(Bernoulli((10,)), 6).double()

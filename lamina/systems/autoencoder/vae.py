@@ -94,15 +94,6 @@ class VAE(System):
             return self.visible.restored(self.visible.draw(theta))
         return self.visible.restored(torch.addcmul(theta, self.log_deviation().exp(), torch.randn_like(theta)))
 
-    def interpolate(
-        self, first: Float[Tensor, "batch ..."], last: Float[Tensor, "batch ..."], steps: int
-    ) -> Float[Tensor, "steps batch ..."]:
-        """Return what lies on the straight line between the codes of two batches, both ends included."""
-        start, stop = self.encode(first), self.encode(last)
-        shares = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None, None]
-        z = torch.lerp(start[None], stop[None], shares)
-        return self.decode(z.flatten(0, 1)).reshape(steps, *first.shape)
-
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch ..."], samples: int = 100) -> Float[Tensor, "batch"]:
         """Return an estimate of the importance-weighted bound on log p(x) in nats; the more samples, the tighter."""

@@ -192,5 +192,5 @@ def test_takes_images_of_any_shape_and_gives_them_back():
 
 def test_refuses_what_makes_no_sense():
     for settings in ({"hidden": 0}, {"hidden": 3, "walkback": 0}, {"hidden": 3, "sparsity": 0.1, "activation": "tanh"}):
-        with pytest.raises(ValueError, match="must be|needs"):
+        with pytest.raises(ValueError, match=r"must be|needs"):
             Autoencoder(units(4), **settings)

@@ -277,12 +277,6 @@ def test_pictures_and_rows_keep_their_shape(shape, visible):
     assert system.log_weights(x, 3).shape == (3, 12)
     assert system.reconstruct(x).shape == x.shape
     assert system.sample(5).shape == system.decode(torch.zeros(5, 4)).shape == (5, *shape)
-    way = system.interpolate(x[:6], x[6:], 9)
-    assert way.shape == (9, 6, *shape)
-    torch.testing.assert_close(way[0], system.reconstruct(x[:6]))
-    torch.testing.assert_close(way[-1], system.reconstruct(x[6:]))
-    middle = system.decode((system.encode(x[:6]) + system.encode(x[6:])) / 2)
-    torch.testing.assert_close(way[4], middle)
 
 
 def test_networks_may_be_convolutions():

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import lamina
 from lamina.core import Encodes, Predicts, Samples
+from lamina.recipes.semisupervised import ladder, m1_m2, m2
 from lamina.systems.autoencoder.vae import VAE
 from lamina.systems.energy.units import Bernoulli, Gaussian
 from lamina.systems.semisupervised.vae import Given, SemiSupervisedVAE
@@ -128,3 +130,21 @@ def test_codes_of_another_stay_as_they_are():
 def test_refuses_sizes_that_make_no_sense():
     with pytest.raises(ValueError, match="at least 1"):
         SemiSupervisedVAE(Bernoulli((3,)), 2, (), 1, 0.5)
+
+
+def test_learns_from_rows_without_a_label():
+    """Two noisy rows of pixels: 4 labels and 200 rows without one; every unlabelled row is seen in an epoch."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(240) % 2
+    x = 0.2 * torch.rand(240, 8, generator=generator) + 0.7 * F.one_hot(y, 2).repeat_interleave(4, 1)
+    labels = [int(k) if i >= 200 else None for i, k in enumerate(y)]
+    data = lamina.from_arrays(x.numpy(), labels)
+    run = m2(data, labels=0, hidden=(8,), latent=2, batch=20)
+    assert run.system.share == pytest.approx(len(data.train) / (len(data.train) + 200))
+    seen = torch.cat([batch["unlabelled"] for batch in run.train.epoch(0)])
+    assert len(seen) >= 200 + len(data.train) - 20
+    first = ladder(data, labels=0, hidden=(6,), costs=(1.0, 0.1, 0.1))
+    assert set(next(first.train.epoch(0))) == {"x", "y", "unlabelled"}
+    two = m1_m2(data, labels=0, code=2, code_hidden=(4,), hidden=(4,), latent=2, batch=20)
+    (pretraining,) = two.before()
+    assert len(pretraining.train.examples) == 200 + len(data.train)
