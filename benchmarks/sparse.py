@@ -2,7 +2,7 @@
 
 The atoms are images of MNIST of norm 1, the images are centered, λ = 2, float64. `excess` is the energy of an image
 above the least one, which FISTA finds in 20,000 steps, in millionths of it. lamina has 50, 200 and 1,000 steps;
-scikit-learn its coordinate descent (`lasso_cd`) at its default tolerance, and least angles (`lasso_lars`), which is exact.
+scikit-learn its coordinate descent (`lasso_cd`) at its default tolerance, and exact least angles (`lasso_lars`).
 """
 
 from functools import cache, partial
