@@ -52,6 +52,7 @@ ARGUMENTS = {
     "vae": {"hidden": (6,), "latent": 3, "visible": "gaussian", "lr": 0.02, "batch": 8},
     "iwae": {"samples": 3, "batch": 8},
     "energy_model": {"estimator": "score-matching", "hidden": (6,), "batch": 8},
+    "diffusion": {"steps": 10, "hidden": (6,), "batch": 8, "lr": 0.02},
     "m1_m2": {"labels": 12, "code": 3, "code_hidden": (6,), "pretraining": 1, "hidden": (6,), "latent": 2, "batch": 12},
     "m2": {"labels": 12, "hidden": (6,), "latent": 2, "batch": 12, "lr": 0.03},
     "ladder": {"hidden": (6,), "costs": (1.0, 0.1, 0.1), "labels": 12, "batch": 8},

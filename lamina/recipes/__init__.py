@@ -12,6 +12,7 @@ FAMILIES = (
     "discriminative",
     "autoencoder",
     "variational",
+    "diffusion",
     "strategies",
     "sparse",
     "helmholtz",
