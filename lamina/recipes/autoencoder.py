@@ -23,6 +23,7 @@ from lamina.systems.energy.units import Bernoulli, Gaussian
 from lamina.systems.vision.classifier import Classifier
 
 Noise = Literal["masking", "gaussian", "salt-and-pepper"]
+AVERAGE = 0.999  # decay of the mean of a classifier's weights, which is what is evaluated and kept
 NOISES = {"masking": Masking, "gaussian": GaussianNoise, "salt-and-pepper": SaltAndPepper}
 
 
@@ -218,6 +219,7 @@ def fine_tuned(
         optimizer=partial(torch.optim.SGD, lr=lr, momentum=0.9, nesterov=True, fused=True),
         schedules={"lr": linear_to_zero(lr)},
         epochs=epochs,
+        average=AVERAGE,
         before=greedy if pretraining else None,
     )
 
