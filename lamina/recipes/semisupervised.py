@@ -77,7 +77,7 @@ KINGMA = "Kingma et al. (2014), Semi-supervised learning with deep generative mo
 
 
 @recipe(
-    paper=KINGMA + " (M1+M2, 100 labels)", figure="error", published=0.0333, quick={"pretraining": 50, "epochs": 60}
+    paper=KINGMA + " (M1+M2, 100 labels)", figure="error", published=0.0333, quick={"pretraining": 50, "epochs": 25}
 )
 def m1_m2(
     data: Data,
@@ -88,10 +88,11 @@ def m1_m2(
     pretraining: int = 100,
     hidden: tuple[int, ...] = (300,),
     latent: int = 50,
-    alpha: float = 0.1,
-    epochs: int = 200,
-    batch: int = 500,
-    lr: float = 1e-3,
+    share: float = 0.1,
+    alpha: float = 0.5,
+    epochs: int = 100,
+    batch: int = 100,
+    lr: float = 2e-3,
 ) -> Run:
     """Train a variational auto-encoder without labels (M1), and a semi-supervised one upon draws of its codes (M2).
 
@@ -107,7 +108,9 @@ def m1_m2(
         pretraining: passes over the data for M1.
         hidden: units of the hidden layers of M2's networks; the paper has 300 for 100 labels, otherwise 500.
         latent: numbers of the style.
-        alpha: weight of the classifier's own loss.
+        share: weight of the labelled examples' bound, against that of the others; 0 takes their share of all examples,
+            as the paper does.
+        alpha: weight of the classifier's own loss; the paper has 0.1.
         epochs: passes over the unlabelled examples for M2.
         batch: unlabelled examples in an update of M2.
         lr: first learning rate of Adam for M2, falling linearly to zero.
@@ -119,7 +122,7 @@ def m1_m2(
     assert isinstance(first.system, VAE)
     units = Gaussian(torch.zeros(code), torch.ones(code))
     return replace(
-        semisupervised(data, seed, labels, units, hidden, latent, alpha, epochs, batch, lr, first.system),
+        semisupervised(data, seed, labels, units, hidden, latent, share, alpha, epochs, batch, lr, first.system),
         before=lambda: [first],
     )
 
@@ -131,7 +134,8 @@ def m2(
     labels: int = 100,
     hidden: tuple[int, ...] = (500,),
     latent: int = 50,
-    alpha: float = 0.1,
+    share: float = 0.1,
+    alpha: float = 0.5,
     epochs: int = 50,
     batch: int = 100,
     lr: float = 1e-3,
@@ -144,7 +148,9 @@ def m2(
         labels: training examples whose class is used; 0 for all that have one.
         hidden: units of the hidden layers of every network.
         latent: numbers of the style.
-        alpha: weight of the classifier's own loss.
+        share: weight of the labelled examples' bound, against that of the others; 0 takes their share of all examples,
+            as the paper does.
+        alpha: weight of the classifier's own loss; the paper has 0.1.
         epochs: passes over the unlabelled examples.
         batch: unlabelled examples in an update.
         lr: first learning rate of Adam, falling linearly to zero.
@@ -153,7 +159,7 @@ def m2(
         ValueError: the data has no classes, or there are fewer labels than classes.
     """
     units = bernoulli(spread(data.train)["x"], binarize=True)
-    return semisupervised(data, seed, labels, units, hidden, latent, alpha, epochs, batch, lr)
+    return semisupervised(data, seed, labels, units, hidden, latent, share, alpha, epochs, batch, lr)
 
 
 def semisupervised(
@@ -163,6 +169,7 @@ def semisupervised(
     units: Bernoulli | Gaussian,
     hidden: tuple[int, ...],
     latent: int,
+    share: float,
     alpha: float,
     epochs: int,
     batch: int,
@@ -170,7 +177,7 @@ def semisupervised(
     codes: VAE | None = None,
 ) -> Run:
     """Return the run of a semi-supervised variational auto-encoder, upon the codes of another if there is one."""
-    share = min(labels or len(data.train), len(data.train)) / len(everything(data))
+    share = share or min(labels or len(data.train), len(data.train)) / len(everything(data))
     return Run(
         system=SemiSupervisedVAE(units, data.labels(), hidden, latent, share, alpha, codes),
         train=few_beside_all(data, labels, batch, seed),

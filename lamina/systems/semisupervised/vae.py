@@ -6,7 +6,7 @@
     U(x)    = Σ_y q(y | x) (L(x, y) + log q(y | x))                      ≥  -log p(x)             (eq. 7)
     J / N   = share · mean L + (1 - share) · mean U - α mean log q(y | x)                         (eq. 8 and 9)
 
-The means are over labelled, unlabelled and labelled examples; share is that of the labelled among all N. The sum over
+The means are over labelled, unlabelled and labelled examples; the paper's share is that of the labelled among all N. The sum over
 classes is exact. Kingma, Rezende, Mohamed & Welling (2014), Semi-supervised learning with deep generative models,
 section 3. For M1+M2, x is a draw z₁ from q(z₁ | raw input) of a variational auto-encoder (M1) that stays as it is.
 
@@ -64,7 +64,7 @@ class SemiSupervisedVAE(System):
         classes: how many classes.
         hidden: units of the hidden layers of every network.
         latent: numbers of the style z.
-        share: share of the labelled examples among all.
+        share: weight of the labelled examples' bound, against 1 - share of the others.
         alpha: weight α of the classifier's own loss.
         codes: M1; None takes raw input. Its weights are not trained.
     """

@@ -139,7 +139,7 @@ def test_learns_from_rows_without_a_label():
     x = 0.2 * torch.rand(240, 8, generator=generator) + 0.7 * F.one_hot(y, 2).repeat_interleave(4, 1)
     labels = [int(k) if i >= 200 else None for i, k in enumerate(y)]
     data = lamina.from_arrays(x.numpy(), labels)
-    run = m2(data, labels=0, hidden=(8,), latent=2, batch=20)
+    run = m2(data, labels=0, share=0.0, hidden=(8,), latent=2, batch=20)
     assert run.system.share == pytest.approx(len(data.train) / (len(data.train) + 200))
     seen = torch.cat([batch["unlabelled"] for batch in run.train.epoch(0)])
     assert len(seen) >= 200 + len(data.train) - 20
