@@ -6,9 +6,10 @@
     U(x)    = Σ_y q(y | x) (L(x, y) + log q(y | x))                      ≥  -log p(x)             (eq. 7)
     J / N   = share · mean L + (1 - share) · mean U - α mean log q(y | x)                         (eq. 8 and 9)
 
-The means are over labelled, unlabelled and labelled examples; the paper's share is that of the labelled among all N. The sum over
-classes is exact. Kingma, Rezende, Mohamed & Welling (2014), Semi-supervised learning with deep generative models,
-section 3. For M1+M2, x is a draw z₁ from q(z₁ | raw input) of a variational auto-encoder (M1) that stays as it is.
+The means are over labelled, unlabelled and labelled examples; the paper's share is that of the labelled among all N.
+The sum over classes is exact. Kingma, Rezende, Mohamed & Welling (2014), Semi-supervised learning with deep generative
+models, section 3. For M1+M2, x is a draw z₁ from q(z₁ | raw input) of a variational auto-encoder (M1) that stays as it
+is.
 
 Differs from the paper: the networks of q(z | x, y) and p(x | y, z) read a class by weights of its own in their first
 layer, which is the same as the class beside the input; no prior on the weights.
