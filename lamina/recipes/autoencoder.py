@@ -11,12 +11,12 @@ from torch.optim import Adam
 from lamina.core import Batch, Run
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
-from lamina.data.examples import Mapped, spread
+from lamina.data.examples import Mapped
 from lamina.modules.corruption import GaussianNoise, Masking, SaltAndPepper
 from lamina.modules.standardize import Standardize
 from lamina.optim.schedules import linear_to_zero
 from lamina.recipes.generative import measure_generator
-from lamina.recipes.inputs import bernoulli, gaussian
+from lamina.recipes.inputs import bernoulli, gaussian, rows
 from lamina.recipes.registry import recipe
 from lamina.systems.autoencoder.autoencoder import Autoencoder
 from lamina.systems.energy.units import Bernoulli, Gaussian
@@ -148,7 +148,7 @@ def walkback(
         epochs: passes over the data.
         batch: examples in an update.
     """
-    x = spread(data.train)["x"]
+    x = rows(data)
     units = gaussian(x) if visible == "gaussian" else bernoulli(x, binarize=False)
     bias = units.matching(units.standard(x).mean(0), len(x))
     return Run(
@@ -171,7 +171,7 @@ def walkback(
 
 def inputs_of(data: Data) -> tuple[nn.Module, Bernoulli | Gaussian]:
     """Return what comes before the first layer, and the units that it restores: binary ones for values in 0..1."""
-    x = spread(data.train)["x"]
+    x = rows(data)
     if float(x.min()) >= 0 and float(x.max()) <= 1:
         return nn.Flatten(), Bernoulli(tuple(x[0].flatten().shape), binarize=False)
     size = x[0].numel()

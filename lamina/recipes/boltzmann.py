@@ -11,8 +11,7 @@ import torch
 from lamina.core import Run
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
-from lamina.data.examples import whole
-from lamina.recipes.inputs import bernoulli, gather
+from lamina.recipes.inputs import bernoulli, gather, rows
 from lamina.recipes.registry import recipe
 from lamina.systems.energy.boltzmann import BoltzmannMachine
 from lamina.train.trainer import Epoch, Trainer
@@ -99,7 +98,7 @@ def boltzmann_encoder(
     Raises:
         ValueError: values outside 0..1, or a size that makes no sense.
     """
-    bernoulli(whole(data.train)["x"], binarize=True)
+    bernoulli(rows(data), binarize=True)
     sign = partial(torch.optim.Adam, lr=lr, betas=(0.0, 0.0), fused=True)  # the gradient over its absolute value
     sgd = partial(torch.optim.SGD, lr=lr, fused=True)
     return Run(

@@ -3,8 +3,19 @@
 import torch
 from torch import Tensor
 
-from lamina.core import Batch, Source
+from lamina.core import Batch, Source, select
+from lamina.data.dataset import Data
+from lamina.data.examples import spread
 from lamina.systems.energy.units import Bernoulli, Gaussian
+
+
+def rows(data: Data) -> Tensor:
+    """Return x of 50,000 training examples, evenly spaced over the set, or of all if there are fewer.
+
+    Raises:
+        ValueError: the data has none, as a text.
+    """
+    return select(spread(data.train), ("x",))["x"]
 
 
 def bernoulli(x: Tensor, binarize: bool) -> Bernoulli:

@@ -6,12 +6,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lamina.core import Batch, Run
+from lamina.core import Batch, Run, select
 from lamina.data.batches import Batches, Beside, in_order
 from lamina.data.dataset import Data
-from lamina.data.examples import Examples, Joined, Mapped, spread, subset, whole
+from lamina.data.examples import Examples, Joined, Mapped, subset, whole
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.inputs import bernoulli
+from lamina.recipes.inputs import bernoulli, rows
 from lamina.recipes.registry import recipe
 from lamina.recipes.variational import vae
 from lamina.systems.autoencoder.vae import VAE
@@ -158,7 +158,7 @@ def m2(
     Raises:
         ValueError: the data has no classes, or there are fewer labels than classes.
     """
-    units = bernoulli(spread(data.train)["x"], binarize=True)
+    units = bernoulli(rows(data), binarize=True)
     return semisupervised(data, seed, labels, units, hidden, latent, share, alpha, epochs, batch, lr)
 
 
@@ -230,7 +230,7 @@ def full_batches(examples: Examples, size: int, seed: int) -> Batches:
 
 def inputs_alone(batch: Batch) -> Batch:
     """Leave out all but the inputs."""
-    return {"x": batch["x"]}
+    return select(batch, ("x",))
 
 
 def without_label(batch: Batch) -> Batch:

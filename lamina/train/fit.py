@@ -78,7 +78,7 @@ class Keeper:
         """Take note of an epoch; the last is the best without validation data, or if the run keeps the last."""
         self.trainer.check_weights()
         result, first = self.result, next(iter(event.valid), None)
-        result.epochs = event.number
+        result.epochs, result.seconds = event.number, self.seconds()
         last = self.trainer.run.keep == "last" or not result.epoch
         if first is None or last or event.valid[first] < result.best[first]:
             result.best, result.epoch, result.examples = event.valid, event.number, self.trainer.examples
@@ -141,7 +141,6 @@ def fit(
             caught = stack.enter_context(signals())
         if not keeper.result.complete:
             follow(keeper, stack.enter_context(display or Display()), hears, caught)
-            keeper.result.seconds = keeper.seconds()
     run.system.load_state_dict(keeper.best)
     return replace(keeper.result, seconds=keeper.result.seconds + earlier)
 
