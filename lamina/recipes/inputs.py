@@ -26,7 +26,9 @@ def bernoulli(x: Tensor, binarize: bool) -> Bernoulli:
     """
     low, high = (float(end) for end in x.aminmax())
     if low < 0 or high > 1:
-        raise ValueError(f"binary units need values in 0..1, the data has {low:g}..{high:g}; use visible=gaussian")
+        raise ValueError(
+            f"binary units need values in 0..1, the data has {low:g}..{high:g}; rescale it, or take Gaussian units where the recipe has them (visible=gaussian)"
+        )
     return Bernoulli(tuple(x.shape[1:]), binarize)
 
 

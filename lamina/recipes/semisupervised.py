@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from lamina.data.batches import Batches, Beside, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import Examples, Joined, Mapped, subset, whole
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.inputs import bernoulli, rows
+from lamina.recipes.inputs import bernoulli, gaussian, rows
 from lamina.recipes.registry import recipe
 from lamina.recipes.variational import vae
 from lamina.systems.autoencoder.vae import VAE
@@ -85,6 +86,7 @@ def m1_m2(
     labels: int = 100,
     code: int = 50,
     code_hidden: tuple[int, ...] = (500, 500),
+    visible: Literal["bernoulli", "gaussian"] = "bernoulli",
     pretraining: int = 100,
     hidden: tuple[int, ...] = (300,),
     latent: int = 50,
@@ -100,11 +102,12 @@ def m1_m2(
     is kept: choosing one by validation labels would use more labels than `labels`.
 
     Args:
-        data: classified images or vectors with values in 0..1.
+        data: classified images or vectors; values in 0..1 for binary units.
         seed: of the labelled examples, the weights, the order of the examples and all draws.
         labels: training examples whose class is used; 0 for all that have one.
         code: numbers of a code of M1.
         code_hidden: units of M1's hidden layers.
+        visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         pretraining: passes over the data for M1.
         hidden: units of the hidden layers of M2's networks; the paper has 300 for 100 labels, otherwise 500.
         latent: numbers of the style.
@@ -118,7 +121,14 @@ def m1_m2(
     Raises:
         ValueError: the data has no classes, or there are fewer labels than classes.
     """
-    first = vae(replace(data, train=everything(data)), seed=seed, hidden=code_hidden, latent=code, epochs=pretraining)
+    first = vae(
+        replace(data, train=everything(data)),
+        seed=seed,
+        hidden=code_hidden,
+        latent=code,
+        visible=visible,
+        epochs=pretraining,
+    )
     assert isinstance(first.system, VAE)
     units = Gaussian(torch.zeros(code), torch.ones(code))
     return replace(
@@ -134,6 +144,7 @@ def m2(
     labels: int = 100,
     hidden: tuple[int, ...] = (500,),
     latent: int = 50,
+    visible: Literal["bernoulli", "gaussian"] = "bernoulli",
     share: float = 0.1,
     alpha: float = 0.5,
     epochs: int = 50,
@@ -143,11 +154,12 @@ def m2(
     """Train the semi-supervised variational auto-encoder of `m1_m2` on the examples themselves.
 
     Args:
-        data: classified images or vectors with values in 0..1.
+        data: classified images or vectors; values in 0..1 for binary units.
         seed: of the labelled examples, the weights, the order of the examples and all draws.
         labels: training examples whose class is used; 0 for all that have one.
         hidden: units of the hidden layers of every network.
         latent: numbers of the style.
+        visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         share: weight of the labelled examples' bound, against that of the others; 0 takes their share of all examples,
             as the paper does.
         alpha: weight of the classifier's own loss; the paper has 0.1.
@@ -158,7 +170,8 @@ def m2(
     Raises:
         ValueError: the data has no classes, or there are fewer labels than classes.
     """
-    units = bernoulli(rows(data), binarize=True)
+    x = rows(data)
+    units = gaussian(x) if visible == "gaussian" else bernoulli(x, binarize=True)
     return semisupervised(data, seed, labels, units, hidden, latent, share, alpha, epochs, batch, lr)
 
 
