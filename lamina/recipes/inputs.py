@@ -26,9 +26,8 @@ def bernoulli(x: Tensor, binarize: bool) -> Bernoulli:
     """
     low, high = (float(end) for end in x.aminmax())
     if low < 0 or high > 1:
-        raise ValueError(
-            f"binary units need values in 0..1, the data has {low:g}..{high:g}; rescale it, or take Gaussian units where the recipe has them (visible=gaussian)"
-        )
+        mend = "use visible=gaussian, or rescale it where a recipe has binary units alone"
+        raise ValueError(f"binary units need values in 0..1, the data has {low:g}..{high:g}; {mend}")
     return Bernoulli(tuple(x.shape[1:]), binarize)
 
 
