@@ -2,11 +2,10 @@
 
 import contextlib
 import copy
-import itertools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -129,7 +128,7 @@ def fit(
     kept = Folder(Path(folder)) if folder is not None else None
     if kept is not None and not resume:
         kept.begin(run)
-    earlier = pretrain(run, kept, display, save_every) if run.before is not None else 0.0
+    earlier = pretrain(run, run.before(), kept, resume, display, save_every) if run.before is not None else 0.0
     keeper = Keeper(Trainer(run), kept, save_every)
     with contextlib.ExitStack() as stack:
         hears = list(listeners)
@@ -145,14 +144,16 @@ def fit(
     return replace(keeper.result, seconds=keeper.result.seconds + earlier)
 
 
-def pretrain(run: Run, folder: Folder | None, display: Display | None, save_every: float) -> float:
+def pretrain(
+    run: Run, before: Iterable[Run], folder: Folder | None, resume: bool, display: Display | None, save_every: float
+) -> float:
     """Train the runs before a run, each in a folder of its own, or go on with them; return the seconds it took.
 
     They compute where and how `run` does. Those that have ended give their weights back.
     """
-    assert run.before is not None
-    stages, seconds = iter(run.before()), 0.0
-    for number in itertools.count(1):
+    stages, number, seconds = iter(before), 0, 0.0
+    while True:
+        number += 1
         torch.manual_seed(run.seed + number)  # what the recipe draws in between is the same after a resume
         stage = next(stages, None)
         if stage is None:
@@ -162,13 +163,12 @@ def pretrain(run: Run, folder: Folder | None, display: Display | None, save_ever
         if display is not None:
             display.stage(number)
         try:
-            begun = place is not None and place.recipe.exists()
+            begun = resume and place is not None and place.recipe.exists()
             seconds += fit(stage, place.path if place else None, begun, display, save_every=save_every).seconds
         except Interrupted as stop:
             assert folder is not None
             message = f"stopped in stage {number}; go on with: lamina train --resume {folder.path}"
             raise Interrupted(message, stop.args[1]) from None
-    raise AssertionError
 
 
 def follow(keeper: Keeper, display: Display, hears: list[Callable[[Record], None]], caught: list[int]) -> None:
