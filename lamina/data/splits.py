@@ -30,7 +30,8 @@ def assemble(
 ) -> Data:
     """Return a data set of examples and the labels of each part ("train", "valid", "test"; None: unlabelled).
 
-    Training examples whose label is None, NaN or an empty word are set aside as `Data.unlabelled`.
+    Training examples whose label is None, NaN or an empty word are set aside as `Data.unlabelled`; so are those with
+    -1, scikit-learn's sign for no label, beside two or more classes that are numbered from zero on.
 
     Raises:
         ValueError: no example, labels that are missing or do not fit, one class only, or a class that training lacks.
@@ -60,9 +61,13 @@ def set_aside(
     """Return parts and labels without the training examples that have no label, and those; None if all have one."""
     values = np.asarray([] if labels["train"] is None else labels["train"])
     lacking = np.array([is_lacking(value) for value in values] if values.ndim == 1 else [], dtype=bool)
+    note = "no label"
+    if (marked := minus_ones(values[~lacking])).any():
+        lacking[np.flatnonzero(~lacking)[marked]] = True
+        note = "the label -1, which is read as none (if it is a class, give it a name or another number),"
     if not lacking.any() or lacking.all():
         return parts, labels, None
-    say(f"{name}: {lacking.sum()} training examples have no label; only recipes for few labels learn from them")
+    say(f"{name}: {lacking.sum()} training examples have {note}; only recipes for few labels learn from them")
     aside, kept = (torch.from_numpy(np.flatnonzero(rows)) for rows in (lacking, ~lacking))
     train = parts["train"]
     return (
@@ -75,6 +80,17 @@ def set_aside(
 def is_lacking(value: Any) -> bool:
     """Return whether a label is missing."""
     return value is None or value == "" or bool(value != value)  # noqa: PLR0124 - NaN differs from itself
+
+
+def minus_ones(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which labels are -1, where the others are two or more whole numbers from zero on; else none."""
+    try:
+        numbers = values.astype(np.float64)
+    except (TypeError, ValueError):
+        return np.zeros(len(values), dtype=bool)
+    marked = numbers == -1
+    classes = np.unique(numbers[~marked])
+    return marked & (len(classes) > 1 and bool((classes >= 0).all()))
 
 
 def encode(name: str, labels: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...]]:

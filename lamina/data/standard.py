@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamina.data.color import cifar10, from_bytes, svhn
 from lamina.data.dataset import Data, split
 from lamina.data.encoder import encoder
-from lamina.data.examples import Arrays, whole
+from lamina.data.examples import Arrays
 from lamina.data.factors import factors
 from lamina.data.fetch import Debian, File, Https, Mirror, Npm, fetch
+from lamina.data.photos import photos
 from lamina.data.plane import mixture, moons, spiral
 
 IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
@@ -107,6 +108,9 @@ def english(seed: int = 0, sources: tuple[str, ...] = ()) -> Data:
 STANDARD: dict[str, Callable[..., Data]] = {
     "mnist": mnist,
     "fashion": fashion,
+    "cifar10": cifar10,
+    "svhn": svhn,
+    "photos": photos,
     "digits": digits,
     "english": english,
     "encoder": encoder,
@@ -161,16 +165,7 @@ def idx(
         images, labels = (torch.from_numpy(read_idx(paths[kind.format(which)])) for kind in (IMAGES, LABELS))
         return images.unsqueeze(1), labels
 
-    images, labels = part("train")
-    rows = split(Arrays(row=torch.arange(len(labels))), held, seed)
-    chosen = [whole(some)["row"] for some in rows]  # bytes are quicker to pick from than the floats that they become
-    train, valid = (as_floats(images.index_select(0, row), labels[row]) for row in chosen)
-    return Data(name, train, valid, as_floats(*part("t10k")), classes, hashes)
-
-
-def as_floats(images: UInt8[Tensor, "examples 1 height width"], labels: UInt8[Tensor, "examples"]) -> Arrays:
-    """Return examples with values in 0..1."""
-    return Arrays(x=images.float().div_(255), y=labels)
+    return from_bytes(name, part("train"), part("t10k"), classes, hashes, seed, held)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

@@ -535,6 +535,20 @@ def test_training_examples_without_a_label_are_set_aside(capsys):
     assert from_arrays(x, y).unlabelled is None
 
 
+def test_minus_one_is_no_label_beside_classes_from_zero_on(capsys):
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    marked = np.where(np.arange(40) < 10, -1, y)
+    for labels in (marked, [str(label) for label in marked], marked.astype(float)):
+        data = from_arrays(x, labels)
+        assert np.allclose(whole(data.unlabelled)["x"], x[:10])
+        assert data.classes == ("0", "1")
+        assert "10 training examples have the label -1, which is read as none" in capsys.readouterr().err
+    for classes in ([-1, 1], [-2, -1, 0, 1], ["-1", "a", "b"]):  # -1 is one class of several
+        data = from_arrays(x, np.array(classes)[np.arange(40) % len(classes)])
+        assert data.unlabelled is None
+        assert len(data.classes) == len(classes)
+
+
 def test_rows_of_a_table_without_a_label_are_set_aside(tmp_path, reader):
     rows = [*ROWS[:4], "4.5,1,", *ROWS[5:]]
     data = load(table(tmp_path, "\n".join(["size,weight,kind", *rows])))
