@@ -108,7 +108,7 @@ def blobs(resources: bytes) -> Iterator[bytes]:
 
 def is_photograph(picture: Image.Image) -> bool:
     """Return whether a picture is large, opaque, and of many colors."""
-    if min(picture.size) < 4 * SIDE or (picture.mode == "RGBA" and picture.getextrema()[3][0] < 250):
+    if min(picture.size) < 4 * SIDE or (picture.mode == "RGBA" and np.asarray(picture)[..., 3].min() < 250):
         return False
     shades = np.asarray(picture.convert("RGB").resize((64, 64))).reshape(-1, 3) // 8
     return len(np.unique(shades, axis=0)) >= COLORS
@@ -118,8 +118,8 @@ def distinct(photos: Iterable[Image.Image]) -> list[Image.Image]:
     """Return the photographs without those that are there in a larger size too."""
     ordered = sorted(photos, key=lambda photo: -photo.width)
     looks = np.stack([np.asarray(photo.resize((16, 16)), np.float64).ravel() for photo in ordered])
-    twins = (np.tril(np.corrcoef(looks), -1) > SAME).any(1).tolist()
-    return [photo for photo, twin in zip(ordered, twins, strict=True) if not twin]
+    twins = {row for row, column in np.argwhere(np.corrcoef(looks) > SAME).tolist() if column < row}
+    return [photo for row, photo in enumerate(ordered) if row not in twins]
 
 
 def cut(photo: Image.Image) -> Iterator[NDArray[np.uint8]]:

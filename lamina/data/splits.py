@@ -88,9 +88,9 @@ def minus_ones(values: NDArray[Any]) -> NDArray[np.bool_]:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError):
         return np.zeros(len(values), dtype=bool)
-    marked = numbers == -1
+    marked: NDArray[np.bool_] = numbers == -1
     classes = np.unique(numbers[~marked])
-    return marked & (len(classes) > 1 and bool((classes >= 0).all()))
+    return marked if len(classes) > 1 and (classes >= 0).all() else np.zeros_like(marked)
 
 
 def encode(name: str, labels: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...]]:

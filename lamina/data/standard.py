@@ -17,6 +17,7 @@ from lamina.data.factors import factors
 from lamina.data.fetch import Debian, File, Https, Mirror, Npm, fetch
 from lamina.data.photos import photos
 from lamina.data.plane import mixture, moons, spiral
+from lamina.data.series import ball, read_series
 
 IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
 
@@ -105,6 +106,17 @@ def english(seed: int = 0, sources: tuple[str, ...] = ()) -> Data:
     return read(sources or USUAL, seed)
 
 
+def words(seed: int = 0) -> Data:
+    """Counts of 2,000 words in documents of the English text; `lamina.data.words` has others.
+
+    Args:
+        seed: of the choice of validation pieces.
+    """
+    from lamina.data.words import words as count
+
+    return count(seed)
+
+
 STANDARD: dict[str, Callable[..., Data]] = {
     "mnist": mnist,
     "fashion": fashion,
@@ -113,8 +125,10 @@ STANDARD: dict[str, Callable[..., Data]] = {
     "photos": photos,
     "digits": digits,
     "english": english,
+    "words": words,
     "encoder": encoder,
     "factors": factors,
+    "ball": ball,
     "mixture": mixture,
     "moons": moons,
     "spiral": spiral,
@@ -138,6 +152,8 @@ def load(spec: str | Path, seed: int = 0) -> Data:
         return english(seed, tuple(sources.split(",")))
     if name == "encoder" and sources.isdigit():
         return encoder(seed, patterns=int(sources))
+    if name == "series" and sources:
+        return read_series(Path(sources).expanduser())
     if str(spec) in STANDARD:
         return STANDARD[str(spec)](seed=seed)
     path = Path(spec).expanduser()
