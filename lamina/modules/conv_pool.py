@@ -1,19 +1,14 @@
 """Convolution, max-pooling and tanh as one step, several times faster than one after the other on a processor."""
 
-import functools
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-LEAST = 16  # images that are worth a thread
-T = TypeVar("T")
+from lamina.kernels.threads import in_threads
 
 
 class ConvPoolTanh(nn.Module):
@@ -130,20 +125,6 @@ def gradients(
     of_weight, of_bias = (torch.stack(parts).sum(0) for parts in zip(*in_threads(count, work), strict=True))
     pixels = of_weight[:, :, : side * step].reshape(maps, side, side, step)
     return pixels[..., :channels].permute(0, 3, 1, 2).contiguous(), of_bias, of_plane
-
-
-def in_threads(count: int, work: Callable[[slice], T]) -> list[T]:
-    """Return what `work` returns for equal parts of a batch, one for each of torch's threads; small ones stay whole."""
-    parts = max(1, min(torch.get_num_threads(), count // LEAST))
-    ends = [count * i // parts for i in range(parts + 1)]
-    slices = [slice(begin, end) for begin, end in pairwise(ends)]
-    return [work(slices[0])] if parts == 1 else list(pool(parts).map(work, slices))
-
-
-@functools.cache
-def pool(threads: int) -> ThreadPoolExecutor:
-    """Return threads to compute in; they live as long as the process."""
-    return ThreadPoolExecutor(threads)
 
 
 def filled(channels: int) -> int:
