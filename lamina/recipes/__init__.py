@@ -11,6 +11,7 @@ FAMILIES = (
     "boltzmann",
     "deep",
     "counts",
+    "frames",
     "discriminative",
     "autoencoder",
     "variational",

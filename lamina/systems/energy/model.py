@@ -5,9 +5,12 @@
 f is the network, and m the carrier of the visible units (`lamina.systems.energy.units`): 1 for binary ones, and
 exp(-|v|²/2) for real ones, which are standardized. With an f that is bounded, such as layers that end in tanh units and
 a linear one, Z is finite. The estimators are those of `lamina.losses.energy`, where the papers are named. They shape
-the energy by the tutorial's strategies 3 to 5 (Hinton, Bengio & LeCun 2015): push it up at chosen places (contrastive
-divergence, noise, flipped bits), make the data its minima (score matching), point back from where noise has led
-(denoising).
+the energy by the tutorial's strategies 2 to 5 (Hinton, Bengio & LeCun 2015): push it up everywhere (maximum likelihood)
+or at chosen places (contrastive divergence, noise, flipped bits), make the data its minima (score matching), point back
+from where noise has led (denoising).
+
+Maximum likelihood sums over all states of few bits, and for one or two real numbers integrates over the cube of half
+width 5 around the mean, with a point drawn in each of equal cells: unbiased for Z, and for small cells for its log.
 
 Noise-contrastive estimation draws noise from the same family without f, with a where it was at first, and learns log Z.
 """
@@ -22,6 +25,7 @@ from torch import Tensor, nn
 
 from lamina.core import System, Terms
 from lamina.losses import energy as losses
+from lamina.sampling.enumerate import states
 from lamina.sampling.gibbs import gibbs
 from lamina.sampling.langevin import adjusted, unadjusted
 from lamina.systems.energy.units import Bernoulli, Gaussian
@@ -35,10 +39,13 @@ Estimator = Literal[
     "probability-flow",
     "noise-contrastive",
     "contrastive-divergence",
+    "maximum-likelihood",
 ]
 
 Estimate = Callable[["EnergyModel", Tensor], Tensor]
 
+BITS = 16  # units whose states are summed over
+CUBE, CELLS = 5.0, 64  # half the width of the cube for real numbers in standard deviations, and its cells on an axis
 EXACT = 32  # features up to which the held-out score-matching loss is exact
 
 
@@ -88,6 +95,8 @@ class EnergyModel(System):
                 f"slices, noises and k must be at least 1, deviation and size above 0, flips within 0..{count}, got"
                 f" {slices}, {noises}, {k}, {deviation:g}, {size:g} and {flips}"
             )
+        if estimator == "maximum-likelihood" and count > (BITS if visible.binary else 2):
+            raise ValueError(f"maximum-likelihood is for {BITS} bits or 2 real values at most, an example has {count}")
         self.visible, self.network, self.estimator, self.estimate = visible, network, estimator, estimates[estimator]
         self.slices, self.deviation, self.flips, self.noises = slices, deviation, flips, noises
         self.k, self.size, self.adjust = k, size, adjust
@@ -143,6 +152,17 @@ class EnergyModel(System):
         real, fake = losses.noise_contrastive(lambda u: self.energy(u) + log_Z, v, noise, self.noise_density)
         return real.mean() + fake.mean()
 
+    def likelihood(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, ""]:
+        """Return the mean of -log p(v) in nats, with log Z summed over all states, or integrated over the cube."""
+        size = len(self.a)
+        if self.visible.binary:
+            u, cell = torch.cat(list(states(size))).to(v), 0.0
+        else:
+            width = 2 * CUBE / CELLS
+            corners = torch.cartesian_prod(*[width * torch.arange(CELLS, dtype=v.dtype) - CUBE] * size).view(-1, size)
+            u, cell = corners.to(v) + width * torch.rand_like(corners.to(v)), size * math.log(width)
+        return self.energy(v).mean() + torch.logsumexp(-self.energy(u), 0) + cell
+
     @torch.no_grad()
     def negatives(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "samples visible"]:
         """Return samples near the model, k steps from the data or from where the last update left the chains."""
@@ -180,6 +200,7 @@ class EnergyModel(System):
 
 EITHER: dict[Estimator, Estimate] = {
     "noise-contrastive": lambda model, v: model.contrast(v),
+    "maximum-likelihood": lambda model, v: model.likelihood(v),
     "contrastive-divergence": lambda model, v: losses.contrastive_divergence(model.energy, v, model.negatives(v)),
 }
 REAL: dict[Estimator, Estimate] = {
