@@ -78,23 +78,23 @@ KINGMA = "Kingma et al. (2014), Semi-supervised learning with deep generative mo
 
 
 @recipe(
-    paper=KINGMA + " (M1+M2, 100 labels)", figure="error", published=0.0333, quick={"pretraining": 50, "epochs": 25}
+    paper=KINGMA + " (M1+M2, 100 labels)", figure="error", published=0.0333, quick={"pretraining": 50, "epochs": 50}
 )
 def m1_m2(
     data: Data,
     seed: int = 0,
     labels: int = 100,
-    code: int = 50,
+    code: int = 30,
     code_hidden: tuple[int, ...] = (500, 500),
     visible: Literal["bernoulli", "gaussian"] = "bernoulli",
     pretraining: int = 100,
     hidden: tuple[int, ...] = (300,),
-    latent: int = 50,
+    latent: int = 10,
     share: float = 0.1,
     alpha: float = 0.5,
-    epochs: int = 100,
-    batch: int = 100,
-    lr: float = 2e-3,
+    epochs: int = 200,
+    batch: int = 50,
+    lr: float = 5e-3,
 ) -> Run:
     """Train a variational auto-encoder without labels (M1), and a semi-supervised one upon draws of its codes (M2).
 
@@ -105,12 +105,12 @@ def m1_m2(
         data: classified images or vectors; values in 0..1 for binary units.
         seed: of the labelled examples, the weights, the order of the examples and all draws.
         labels: training examples whose class is used; 0 for all that have one.
-        code: numbers of a code of M1.
+        code: numbers of a code of M1; the paper has 50, and leaves out those that carry nothing, about half.
         code_hidden: units of M1's hidden layers.
         visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         pretraining: passes over the data for M1.
         hidden: units of the hidden layers of M2's networks; the paper has 300 for 100 labels, otherwise 500.
-        latent: numbers of the style.
+        latent: numbers of the style; the paper has 50.
         share: weight of the labelled examples' bound, against that of the others; 0 takes their share of all examples,
             as the paper does.
         alpha: weight of the classifier's own loss; the paper has 0.1.
@@ -204,9 +204,20 @@ def semisupervised(
 
 
 def few_beside_all(data: Data, labels: int, batch: int, seed: int) -> Beside:
-    """Return batches of all examples without labels, and beside them of a few with labels, as many of each class.
+    """Return batches of all examples without labels, and beside them of the `chosen` few with labels.
 
-    All that have a label serve with it if `labels` is 0.
+    Raises:
+        ValueError: there are fewer labels than classes.
+    """
+    labelled = subset(data.train, chosen(data, labels, seed))
+    return Beside(
+        full_batches(Mapped(everything(data), without_label), batch, seed),
+        full_batches(labelled, batch, seed),
+    )
+
+
+def chosen(data: Data, labels: int, seed: int) -> Tensor:
+    """Return the indices of `labels` training examples, as many of each class; of all if it is 0.
 
     Raises:
         ValueError: there are fewer labels than classes.
@@ -214,11 +225,7 @@ def few_beside_all(data: Data, labels: int, batch: int, seed: int) -> Beside:
     labels = labels or len(data.train)
     if labels < data.labels():
         raise ValueError(f"{labels} labels cannot cover {data.labels()} classes; give at least one of each")
-    labelled = subset(data.train, balanced(whole(data.train)["y"], labels, seed))
-    return Beside(
-        full_batches(Mapped(everything(data), without_label), batch, seed),
-        full_batches(labelled, batch, seed),
-    )
+    return balanced(whole(data.train)["y"], labels, seed)
 
 
 def everything(data: Data) -> Examples:

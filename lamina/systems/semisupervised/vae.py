@@ -140,11 +140,14 @@ class SemiSupervisedVAE(System):
             center if mean else torch.addcmul(center, log_scale.exp(), torch.randn_like(center))
         )
 
-    def bounds(self, v: Float[Tensor, "batch size"]) -> Float[Tensor, "classes batch"]:
-        """Return L(x, y) in nats for every class, from one draw of z each."""
-        mean, log_scale = self.encoder(v).chunk(2, -1)
+    def bounds(
+        self, v: Float[Tensor, "batch size"], y: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "classes batch"]:
+        """Return L(x, y) in nats for every class, or for y alone with a first axis of one; one draw of z each."""
+        mean, log_scale = self.encoder(v, y).chunk(2, -1)
         scale = log_scale.exp()
-        theta = self.decoder(torch.addcmul(mean, scale, torch.randn_like(mean)))
+        z = torch.addcmul(mean, scale, torch.randn_like(mean))
+        theta = self.decoder(z if y is None else z[0], y)
         divergence = (0.5 * (mean.square() + scale.square() - 1) - log_scale).sum(-1)
         bounds: Tensor = divergence - self.log_likelihood(v, theta) + math.log(self.classes)
         return bounds
@@ -166,14 +169,12 @@ class SemiSupervisedVAE(System):
         self, x: Float[Tensor, "labelled ..."], y: Int[Tensor, " labelled"], unlabelled: Float[Tensor, "batch ..."]
     ) -> Terms:
         """Return the bound of the labelled and of the unlabelled examples, and the classifier's loss, in nats."""
-        few = len(x)
-        v = torch.cat([self.observed(x), self.observed(unlabelled)])
-        log_q, bounds = F.log_softmax(self.classifier(v), 1), self.bounds(v)
-        hidden = log_q[few:].t()
+        few, v = self.observed(x), self.observed(unlabelled)
+        log_q = F.log_softmax(self.classifier(v), 1).t()
         return {
-            "labelled": self.share * bounds[:, :few].gather(0, y[None]).mean(),
-            "unlabelled": (1 - self.share) * (hidden.exp() * (bounds[:, few:] + hidden)).sum(0).mean(),
-            "classification": self.alpha * F.nll_loss(log_q[:few], y),
+            "labelled": self.share * self.bounds(few, y).mean(),
+            "unlabelled": (1 - self.share) * (log_q.exp() * (self.bounds(v) + log_q)).sum(0).mean(),
+            "classification": self.alpha * F.cross_entropy(self.classifier(few), y),
         }
 
     def metrics(self, x: Float[Tensor, "batch ..."], y: Int[Tensor, " batch"]) -> Terms:

@@ -45,14 +45,22 @@ def test_terms_equal_loops_over_classes():
     torch.manual_seed(1)
     terms = system.loss(x, y, unlabelled)
     torch.manual_seed(1)
-    bounds = system.bounds(bits())  # the same draws
+    own, bounds = system.bounds(x, y), system.bounds(unlabelled)  # the same draws
     q = system.classifier(bits()).softmax(1)
-    labelled = sum(bounds[y[i], i] for i in range(3)) / 3
-    free = sum(q[i, k] * (bounds[k, i] + q[i, k].log()) for i in range(3, 8) for k in range(2)) / 5
+    labelled = sum(own[0, i] for i in range(3)) / 3
+    free = sum(q[3 + i, k] * (bounds[k, i] + q[3 + i, k].log()) for i in range(5) for k in range(2)) / 5
     told = -sum(q[i, y[i]].log() for i in range(3)) / 3
     expected = {"labelled": 0.25 * labelled, "unlabelled": 0.75 * free, "classification": 0.5 * told}
     for name, value in expected.items():
         assert torch.allclose(terms[name], value, rtol=1e-12), name
+
+
+@torch.no_grad()
+def test_the_bound_of_a_class_is_its_row_of_all_bounds(monkeypatch):
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)  # both at the mean of q(z | x, y)
+    for visible in (None, Gaussian(torch.zeros(3), torch.ones(3)).double()):
+        system, y = made(visible, classes=4), torch.arange(8) % 4
+        assert torch.allclose(system.bounds(bits(), y)[0], system.bounds(bits())[y, torch.arange(8)], rtol=1e-12)
 
 
 @torch.no_grad()
