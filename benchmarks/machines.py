@@ -1,5 +1,7 @@
 """The RBMs of several libraries, trained by persistent contrastive divergence with one step and as many chains as rows.
 
+learnergy has no persistent chains; its are begun at the rows of the batch.
+
 Each function trains on binary rows (examples, 784) of float32 and returns the weights (784, hidden) and the visible and
 hidden biases.
 """
@@ -91,3 +93,24 @@ def rbms(x: Rows, hidden: int, batch: int, epochs: int, turn: Callable[[], None]
             optimizer.step()
             turn()
     return W.numpy(), a.numpy(), b.numpy()
+
+
+def learnergy(x: Rows, hidden: int, batch: int, epochs: int, turn: Callable[[], None]) -> Weights:
+    """Train learnergy's RBM with its own `fit`, which loads rows one by one and reports two figures of every batch."""
+    import logging
+
+    import torch
+    from learnergy.models.bernoulli import RBM
+    from torch.utils.data import TensorDataset
+
+    class Turning(RBM):  # type: ignore[misc]
+        def pseudo_likelihood(self, samples: torch.Tensor) -> torch.Tensor:
+            turn()
+            likely: torch.Tensor = super().pseudo_likelihood(samples)
+            return likely
+
+    logging.disable(logging.INFO)
+    torch.manual_seed(0)
+    model: Any = Turning(x.shape[1], hidden, learning_rate=LR)
+    model.fit(TensorDataset(torch.from_numpy(x), torch.zeros(len(x))), batch, epochs)
+    return model.W.detach().numpy(), model.a.detach().numpy(), model.b.detach().numpy()

@@ -7,6 +7,7 @@ There are as many chains as images in a batch.
   of which it draws new bits in every update, as it does by default.
 - ebmkit's `RBM` with its `Trainer`, `ContrastiveDivergence`, `GibbsSampler` and `ReplayBuffer` of 10,000 states.
 - rbms' own gradient (`fit_batch_pcd`, centered) and update; its loop, which writes a file after each, is left out.
+- learnergy's `RBM.fit`, by CD-1; it computes two free energies by autograd, and reports a pseudo-likelihood as well.
 
 Ratios are to scikit-learn on float64: below one is quicker. Targets for lamina on binary images: an epoch at least 2
 times as quick as float64 and 1.3 times as float32 at batch 100, and 4 times as float64 at batch 10.
@@ -70,4 +71,5 @@ WAYS: dict[str, machines.Way] = {
     "lamina": partial(machines.lamina, True, False),
     "ebmkit": machines.ebmkit,
     "rbms": machines.rbms,
+    "learnergy": machines.learnergy,
 }

@@ -8,7 +8,7 @@ that draw. One seed.
 scikit-learn starts with visible biases of zero, does not shuffle, and keeps its learning rate; lamina starts at the
 log-odds of the pixels and shuffles, and is shown with a constant rate and with one that falls to zero. ebmkit starts at
 zero too, and moves 100 of 10,000 chains an update; rbms starts at the log-odds and scales its gradients to length 1, so
-it gets its default rate of 0.01. CPU and wall time are those of training.
+it gets its default rate of 0.01; learnergy knows CD-1 alone. CPU and wall time are those of training.
 """
 
 import time
@@ -78,4 +78,5 @@ WAYS: dict[str, Callable[..., Any]] = {
     "scikit-learn float32": partial(machines.sklearn, "float32"),
     "ebmkit": machines.ebmkit,
     "rbms": machines.rbms,
+    "learnergy": machines.learnergy,
 }

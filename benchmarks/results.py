@@ -11,7 +11,7 @@ from typing import Any, Literal
 from benchmarks.turns import Costs, quartiles
 
 PLACE = Path(__file__).parent / "records"
-RIVALS = ("lightning", "keras", "jax", "tensorflow-cpu", "skorch", "scikit-learn", "ebmkit", "rbms")
+RIVALS = ("lightning", "keras", "jax", "tensorflow-cpu", "skorch", "scikit-learn", "ebmkit", "rbms", "learnergy")
 
 HEAD = """# Benchmarks
 
