@@ -14,7 +14,7 @@ HEAD = """# Measured results
 
 Written by `lamina reproduce --table` from the records in `lamina/recipes/records`; each record holds the arguments,
 seed, commit, versions, machine, date and time of one run. Test figures; mean and standard deviation over the seeds.
-Minutes are of one thread, on a machine that did other work as well.
+Minutes are of training on one thread: of processor time, or in older records of wall time beside other work.
 Published figures marked *memory* were not read in the paper again.
 
 """
@@ -44,6 +44,15 @@ def measured(recipe: Recipe, place: Path = PLACE) -> str | None:
     return None
 
 
+def record_name(recipe: str, form: str, data: str, seed: int) -> str:
+    """Return the name of a run's folder and of its record's file.
+
+    >>> record_name("ladder", "full labels=600", "photos/mine.csv", 0)
+    'ladder-full-labels=600-mine-0'
+    """
+    return f"{recipe}-{form}-{Path(data).stem}-{seed}".replace(" ", "-")
+
+
 def summary(values: list[float], unit: str) -> str:
     """Return mean and standard deviation, in percent where the unit is a fraction.
 
@@ -69,10 +78,10 @@ def table(place: Path = PLACE, papers: bool = True) -> str:
     for (name, form, data), records in grouped(load_records(place)).items():
         recipe = RECIPES[name]
         value = summary([record["figures"][recipe.figure] for record in records], recipe.unit)
-        minutes = statistics.mean(record["seconds"] for record in records) / 60
+        minutes = statistics.mean(record.get("cpu_seconds", record["seconds"]) for record in records) / 60
         seeds = ", ".join(str(record["seed"]) for record in records)
         published = "–"
-        if recipe.published is not None and data == recipe.data:
+        if recipe.published is not None and data == recipe.data and " " not in form:  # with no argument changed
             published = shown(recipe.published, recipe.unit) + (" *memory*" if recipe.source == "memory" else "")
         cells = (name, form, data, recipe.figure, value, seeds, f"{minutes:.1f}", published, recipe.paper)
         rows.append(line(*cells[:width]))
@@ -81,12 +90,42 @@ def table(place: Path = PLACE, papers: bool = True) -> str:
 
 def write_table(page: Path, place: Path = PLACE) -> None:
     """Write the page of all results, or renew the table in a page that has a place for it."""
-    there = page.read_text() if page.exists() else ""
-    if BEGIN in there and END in there:
-        before, rest = there.split(BEGIN)
-        write_text(page, before + BEGIN + table(place, papers=False) + END + rest.split(END)[1])
-    else:
+    if not renewed(page, table(place, papers=False)):
         write_text(page, HEAD + table(place) + "\n" + details(place))
+
+
+def renewed(page: Path, text: str) -> bool:
+    """Put a table where a page has the place for it; return whether it has one."""
+    there = page.read_text() if page.exists() else ""
+    if BEGIN not in there or END not in there:
+        return False
+    before, rest = there.split(BEGIN)
+    write_text(page, before + BEGIN + text + END + rest.split(END)[1])
+    return True
+
+
+def by_labels(place: Path) -> str:
+    """Return a table for each data set: test error of every recipe and form over the number of labels."""
+    cells: dict[str, dict[tuple[str, str], dict[int, list[dict[str, Any]]]]] = {}
+    for record in load_records(place):
+        form = " ".join(word for word in record["form"].split() if not word.startswith("labels="))
+        row = cells.setdefault(record["data"]["name"], {}).setdefault((record["recipe"], form), {})
+        row.setdefault(record["arguments"]["labels"], []).append(record)
+    return "\n".join(labels_table(data, rows) for data, rows in sorted(cells.items(), reverse=True))
+
+
+def labels_table(data: str, rows: dict[tuple[str, str], dict[int, list[dict[str, Any]]]]) -> str:
+    """Return one data set's part of `by_labels`; seeds and minutes are those of all numbers of labels together."""
+    counts = sorted({count for row in rows.values() for count in row})
+    lines = [line("recipe", "form", *(f"{count} labels" for count in counts), "seeds", "minutes each")]
+    lines.append(line(*["---"] * (len(counts) + 4)))
+    for (name, form), row in sorted(rows.items()):
+        errors = [summary([r["figures"]["error"] for r in row[n]], "fraction") if n in row else "–" for n in counts]
+        records = [record for found in row.values() for record in found]
+        seeds = ", ".join(map(str, sorted({record["seed"] for record in records})))
+        minutes = statistics.mean(record.get("cpu_seconds", record["seconds"]) for record in records) / 60
+        lines.append(line(name, form, *errors, seeds, f"{minutes:.1f}"))
+    return f"Test error on {data}:\n\n" + "".join(lines)
 
 
 def details(place: Path = PLACE) -> str:

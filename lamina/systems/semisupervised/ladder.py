@@ -13,10 +13,13 @@ standard deviations σˡ:
 
 Here norm is batch normalization, and m, v have coefficients of their own for every unit. As zˡ is itself normalized by
 μˡ and σˡ, the cost is ‖(ẑˡ − pˡ) / σˡ‖² of the clean path. Gradients flow through the clean path too. The three groups
-of rows (noisy labelled, noisy unlabelled, clean unlabelled) are normalized apart, but share each matrix product.
+of rows (noisy labelled, noisy unlabelled, clean unlabelled) are normalized apart, but share each product with Wˡ.
 
-Rasmus, Valpola, Honkala, Berglund & Raiko (2015), Semi-supervised learning with ladder networks, sections 3 and 4.1,
-algorithm 1.
+There is a decoder down to the lowest layer whose λ is not zero. With a cost at the top alone (the Γ-model) it is
+one combinator for each class, and Wˡ may be any layer: of maps, μ, σ and β are shared by the pixels.
+
+Rasmus, Valpola, Honkala, Berglund & Raiko (2015), Semi-supervised learning with ladder networks, sections 3, 4.1 and
+4.2, algorithm 1.
 
 Differs from the paper: predictions normalize with running averages of the clean path's μ and σ² on unlabelled rows,
 where the authors' code makes a last pass over the training set, with the statistics of the labelled rows. The clean
@@ -24,6 +27,7 @@ path runs on unlabelled rows alone, which changes no cost.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -75,32 +79,49 @@ class Combine(torch.autograd.Function):
         )
 
 
+class Dense(nn.Linear):
+    """A full layer without biases, upon examples of any shape."""
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__(low, high, bias=False)
+        nn.init.normal_(self.weight, std=low**-0.5)
+
+    def forward(self, h: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows units"]:
+        return F.linear(h.flatten(1), self.weight)
+
+
 class Ladder(System):
     """A classifier that learns from labelled and unlabelled examples.
 
     Args:
-        widths: units of every layer, from the input to the classes.
+        widths: units of every layer, from the input to the classes; of maps, their number.
         costs: weight λ of every layer's denoising cost; nothing is decoded below the last that is not zero.
         noise: standard deviation of the noise on every layer.
+        up: layers without biases in place of dense ones; the last gives the classes.
 
     Raises:
-        ValueError: fewer than two layers, or not one cost a layer.
+        ValueError: fewer than two layers, not one cost a layer, or layers of other kinds with a cost below the top.
     """
 
-    def __init__(self, widths: tuple[int, ...], costs: tuple[float, ...], noise: float = 0.3) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], costs: tuple[float, ...], noise: float = 0.3, up: Sequence[nn.Module] = ()
+    ) -> None:
         super().__init__()
         if len(widths) < 2 or len(costs) != len(widths):
             raise ValueError(
                 f"a ladder needs two or more layers and a cost for each, got {len(widths)} and {len(costs)}"
             )
+        if up and any(costs[:-1]):
+            raise ValueError(f"only dense layers are decoded: set all costs but the last to 0, got {costs}")
         self.widths, self.costs, self.noise = widths, costs, noise
+        self.lowest = next((level for level, cost in enumerate(costs) if cost), len(costs))
         pairs = list(pairwise(widths))
-        self.up = nn.ParameterList(torch.randn(high, low) / math.sqrt(low) for low, high in pairs)
-        self.down = nn.ParameterList(torch.randn(low, high) / math.sqrt(high) for low, high in pairs)
+        self.up = nn.ModuleList(up or (Dense(low, high) for low, high in pairs))
+        self.down = nn.ParameterList(torch.randn(low, high) / math.sqrt(high) for low, high in pairs[self.lowest :])
         self.beta = nn.ParameterList(torch.zeros(high) for _, high in pairs)
         self.gamma = nn.Parameter(torch.ones(widths[-1]))
         start = torch.tensor([0.0, 1, 0, 0, 0, 0, 1, 0, 0, 0])  # a₁..a₁₀: g = 0 at first
-        self.combinators = nn.ParameterList(start[:, None].repeat(1, width) for width in widths)
+        self.combinators = nn.ParameterList(start[:, None].repeat(1, width) for width in widths[self.lowest :])
         self.register_buffer("mean", torch.zeros(sum(widths[1:])))  # of all layers, one after the other
         self.register_buffer("variance", torch.ones(sum(widths[1:])))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))  # that the averages have seen
@@ -115,15 +136,16 @@ class Ladder(System):
 
     def logits(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
         """Return the clean path's logits, normalized with the running averages."""
-        h = x.flatten(1)
+        h = x
         means, variances = (torch.split(statistic, list(self.widths[1:])) for statistic in (self.mean, self.variance))
-        for level, (weight, mean, variance) in enumerate(zip(self.up, means, variances, strict=True), 1):
-            h = self.activation((linear(h, weight) - mean) * (variance + EPSILON).rsqrt(), level)
+        for level, (layer, mean, variance) in enumerate(zip(self.up, means, variances, strict=True), 1):
+            p = layer(h)
+            h = self.activation((p - along(mean, p)) * along((variance + EPSILON).rsqrt(), p), level)
         return h
 
-    def activation(self, z: Float[Tensor, "rows width"], level: int) -> Float[Tensor, "rows width"]:
+    def activation(self, z: Float[Tensor, "rows width *pixels"], level: int) -> Float[Tensor, "rows width *pixels"]:
         """Return h of a layer: rectified, or the logits at the top."""
-        shifted = z + self.beta[level - 1]
+        shifted = z + along(self.beta[level - 1], z)
         h: Tensor = shifted * self.gamma if level == len(self.up) else shifted.relu()
         return h
 
@@ -135,33 +157,35 @@ class Ladder(System):
     ) -> Terms:
         """Return the cross-entropy in nats and each layer's weighted denoising cost."""
         rows = [len(x), len(unlabelled), len(unlabelled)]  # noisy, noisy, clean
-        target = unlabelled.flatten(1)
-        h = torch.cat([self.corrupted(torch.cat([x.flatten(1), target])), target])
-        noisy, clean, variances, means = [h[rows[0] : -rows[2]]], [target], [torch.ones_like(target[0])], list[Tensor]()
-        for level, weight in enumerate(self.up, 1):
-            *parts, p = torch.split(linear(h, weight), rows)
+        h = torch.cat([self.corrupted(torch.cat([x, unlabelled])), unlabelled])
+        noisy, clean = [h[rows[0] : -rows[2]].flatten(1)], [unlabelled.flatten(1)]
+        variances, means = [torch.ones_like(clean[0][0])], list[Tensor]()
+        for level, layer in enumerate(self.up, 1):
+            *parts, p = torch.split(layer(h).to(self.gamma.dtype), rows)  # as statistics want it, under any autocast
             parts = [self.corrupted(normalized(part)) for part in parts]
-            mean = p.mean(0)
-            centered = p - mean
-            variance = centered.square().mean(0)
-            h = self.activation(torch.cat([*parts, centered * (variance + EPSILON).rsqrt()]), level)
+            over = (0, *range(2, p.ndim))
+            mean = p.mean(over)
+            centered = p - along(mean, p)
+            variance = centered.square().mean(over) + EPSILON
+            h = self.activation(torch.cat([*parts, centered * along(variance.rsqrt(), p)]), level)
             noisy.append(parts[1])
             clean.append(p)
-            variances.append(variance + EPSILON)
+            variances.append(variance)
             means.append(mean)
         if self.training:
             self.remember(torch.cat(means), torch.cat(variances[1:]))
         terms = {"nll": F.cross_entropy(h[: rows[0]], y)}
         above = h[rows[0] : -rows[2]].softmax(1)
-        lowest = next((level for level, cost in enumerate(self.costs) if cost), len(self.costs))
-        for level in reversed(range(lowest, len(self.widths))):
-            projected = linear(above, self.down[level]) if level < len(self.down) else above
-            above = combine(noisy[level], normalized(projected), self.combinators[level])
-            error = (above - clean[level]).square().mean(0) / variances[level]
-            terms[f"denoising_{level}"] = self.costs[level] * error.mean()
+        for level in reversed(range(self.lowest, len(self.widths))):
+            held = level - self.lowest  # place among what the decoder holds
+            projected = linear(above, self.down[held]) if level < len(self.up) else above
+            above = combine(noisy[level], normalized(projected), self.combinators[held])
+            if self.costs[level]:
+                error = (above - clean[level]).square().mean(0) / variances[level]
+                terms[f"denoising_{level}"] = self.costs[level] * error.mean()
         return terms
 
-    def corrupted(self, rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
+    def corrupted(self, rows: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows *shape"]:
         return torch.add(rows, torch.randn_like(rows), alpha=self.noise)
 
     @torch.no_grad()
@@ -190,9 +214,14 @@ def linear(rows: Float[Tensor, "rows width"], weight: Float[Tensor, "units width
     return F.linear(rows, weight).to(weight.dtype)
 
 
-def normalized(rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-    """Return the rows with mean 0 and variance 1 in every column."""
+def normalized(rows: Float[Tensor, "rows width *pixels"]) -> Float[Tensor, "rows width *pixels"]:
+    """Return the rows with mean 0 and variance 1 in every column, or every map."""
     return F.batch_norm(rows, None, None, training=True, eps=EPSILON)
+
+
+def along(values: Float[Tensor, " width"], rows: Float[Tensor, "rows width *pixels"]) -> Tensor:
+    """Return one number a column, or a map, in the shape that goes with the rows."""
+    return values.view(-1, *[1] * (rows.ndim - 2))
 
 
 def inner(a: Float[Tensor, "rows width"], b: Float[Tensor, "rows width"]) -> Float[Tensor, " width"]:

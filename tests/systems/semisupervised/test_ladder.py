@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from lamina.core import Predicts
 from lamina.data.dataset import Data, split
 from lamina.data.examples import Arrays
+from lamina.recipes.ladders import ladder_bottom, ladder_conv, ladder_gamma
 from lamina.recipes.semisupervised import balanced, ladder
-from lamina.systems.semisupervised.ladder import EPSILON, FRESH, Ladder, combine
+from lamina.systems.semisupervised.ladder import EPSILON, FRESH, Dense, Ladder, combine
 from lamina.train.evaluate import evaluate
 from lamina.train.trainer import Trainer, Update
 
@@ -30,6 +32,10 @@ def batch() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(17, 1, 2, 3, generator=generator, dtype=torch.float64)
     return {"x": x[:8], "y": torch.arange(8) % 3, "unlabelled": x[8:]}
+
+
+def weights(model):
+    return [layer.weight for layer in model.up]
 
 
 def plain(z, u, a):
@@ -58,7 +64,7 @@ def port(model, x, y, unlabelled, power=0.5):
 
     clean, corrupt = both, noisy(both)
     target, beside, mean, scale = [both[count:]], [corrupt[count:]], [0.0], [1.0]
-    for level, weight in enumerate(model.up, 1):
+    for level, weight in enumerate(weights(model), 1):
         p = clean @ weight.T
         z, tilde = torch.cat(apart(p)), torch.cat([noisy(part) for part in apart(corrupt @ weight.T)])
         mean.append(p[count:].mean(0))
@@ -147,7 +153,7 @@ def test_without_noise_denoising_can_be_exact():
     h = fields["unlabelled"].flatten(1)
     with torch.no_grad():
         for level in range(4):
-            p = h if level == 0 else h @ model.up[level - 1].T
+            p = h if level == 0 else h @ weights(model)[level - 1].T
             scale = torch.ones(6) if level == 0 else (p.var(0, correction=0) + EPSILON).sqrt()
             model.combinators[level].zero_()
             model.combinators[level][9] = scale
@@ -185,7 +191,7 @@ def test_statistics_are_those_of_the_clean_path_on_unlabelled_rows():
     model, fields = network(), batch()
     model.loss(**fields)
     h, found = fields["unlabelled"].flatten(1), []
-    for weight, beta in zip(model.up, model.beta, strict=True):
+    for weight, beta in zip(weights(model), model.beta, strict=True):
         p = h @ weight.T
         found.append((p.mean(0), p.var(0, correction=0)))
         h = F.relu(standardized(p) + beta)
@@ -225,12 +231,107 @@ def test_prediction_of_an_example_does_not_depend_on_its_batch():
     torch.testing.assert_close(metrics["nll"], -together[torch.arange(8), fields["y"]].log().mean())
 
 
-def test_nothing_is_decoded_below_the_lowest_cost():
+def alone(level: int) -> tuple[Ladder, Ladder]:
+    """Return a ladder with a single cost, and one that has all others too, with the same weights."""
+    full = network()
+    single = Ladder(WIDTHS, tuple(cost if i == level else 0.0 for i, cost in enumerate(COSTS)), full.noise).double()
+    for part in ("up", "beta"):
+        getattr(single, part).load_state_dict(getattr(full, part).state_dict())
+    with torch.no_grad():
+        single.gamma.copy_(full.gamma)
+        for part in ("down", "combinators"):
+            for ours, theirs in zip(getattr(single, part), list(getattr(full, part))[level:], strict=True):
+                ours.copy_(theirs)
+    return single, full
+
+
+@pytest.mark.parametrize("level", [0, 2, 3])
+def test_a_single_cost_is_that_of_the_full_ladder(level):
+    """Value and gradient; at the top it is the gamma model, at the bottom all layers are decoded."""
+    (single, full), fields = alone(level), batch()
+    ours, theirs = seeded(single.loss, **fields), seeded(full.loss, **fields)
+    assert list(ours) == ["nll", f"denoising_{level}"]
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-12, atol=0)
+    mine = torch.autograd.grad(total(ours), list(single.up.parameters()))
+    other = torch.autograd.grad(total({name: theirs[name] for name in ours}), list(full.up.parameters()))
+    for left, right in zip(mine, other, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10 * float(right.abs().max()))
+    torch.testing.assert_close(single.predict(fields["x"]), full.predict(fields["x"]))
+
+
+def test_nothing_is_held_or_decoded_below_the_lowest_cost():
+    gamma = network(costs=(0.0, 0.0, 0.0, 1.0))
+    assert [len(gamma.down), len(gamma.combinators)] == [0, 1]
+    assert [tuple(a.shape) for a in network(costs=(0.0, 0.0, 1.0, 0.0)).down] == [(5, 3)]
+    none = network(costs=(0.0, 0.0, 0.0, 0.0))
+    assert [len(none.down), len(none.combinators)] == [0, 0]
+    assert list(none.loss(**batch())) == ["nll"]
+    bottom = network(costs=(1.0, 0.0, 0.0, 0.0))
+    assert [len(bottom.down), len(bottom.combinators)] == [3, 4]
+
+
+def test_convolutions_on_one_pixel_equal_dense_layers():
+    dense, _ = alone(3)
+    layers = [nn.Conv2d(6, 7, 1, bias=False), nn.Conv2d(7, 5, 1, bias=False), Dense(5, 3)]
+    maps = Ladder(WIDTHS, dense.costs, dense.noise, layers).double()
+    with torch.no_grad():
+        for ours, theirs in zip(maps.parameters(), dense.parameters(), strict=True):
+            ours.copy_(theirs.view_as(ours))
     fields = batch()
-    assert list(network(costs=(0.0, 0.0, 0.0, 1.0)).loss(**fields)) == ["nll", "denoising_3"]
-    assert list(network(costs=(0.0, 0.0, 0.0, 0.0)).loss(**fields)) == ["nll"]
-    top = seeded(network(costs=(0.0, 0.0, 0.0, 0.1)).loss, **fields)
-    torch.testing.assert_close(top["denoising_3"], seeded(network().loss, **fields)["denoising_3"])
+    seen = {name: field if name == "y" else field.view(-1, 6, 1, 1) for name, field in fields.items()}
+    ours, theirs = seeded(maps.loss, **seen), seeded(dense.loss, **fields)
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-12, atol=0)
+    slopes = [torch.autograd.grad(total(terms), list(m.parameters())) for terms, m in ((ours, maps), (theirs, dense))]
+    for left, right in zip(*slopes, strict=True):
+        torch.testing.assert_close(left, right.view_as(left), rtol=1e-9, atol=1e-9 * float(right.abs().max()))
+    for name, buffer in dense.named_buffers():
+        torch.testing.assert_close(dict(maps.named_buffers())[name], buffer, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(maps.predict(seen["x"]), dense.predict(fields["x"]))
+
+
+def convolutional() -> Ladder:
+    torch.manual_seed(5)
+    layers = [nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.MaxPool2d(2)), Dense(16, 3)]
+    model = Ladder((1, 4, 3), (0.0, 0.0, 1.0), 0.3, layers).double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    return model
+
+
+def test_maps_are_normalized_as_by_torchs_own_batch_normalization():
+    """The statistics of the clean path are those of unlabelled rows, shared by the pixels; the buffers predict so."""
+    generator = torch.Generator().manual_seed(0)
+    model, shape = convolutional(), (9, 1, 4, 4)
+    labelled, others = (torch.rand(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    model.loss(labelled, torch.arange(9) % 3, others)
+    p = model.up[0](others)
+    torch.testing.assert_close(model.mean[:4], p.mean((0, 2, 3)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(model.variance[:4], p.var((0, 2, 3), correction=0), rtol=1e-9, atol=0)
+    norms = [
+        kind(width, eps=EPSILON, affine=False).double() for kind, width in ((nn.BatchNorm2d, 4), (nn.BatchNorm1d, 3))
+    ]
+    h = F.relu(norms[0](p) + model.beta[0][:, None, None])
+    z = norms[1](model.up[1](h))
+    torch.testing.assert_close(model.predict(others), torch.softmax(model.gamma * (z + model.beta[1]), 1))
+
+
+def test_convolutional_gamma_without_noise_can_be_exact():
+    model = convolutional()
+    model.noise = 0.0
+    generator = torch.Generator().manual_seed(0)
+    labelled, others = (torch.rand(9, 1, 4, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    p = model.up[1](
+        F.relu(F.batch_norm(model.up[0](others), None, None, training=True, eps=EPSILON) + model.beta[0][:, None, None])
+    )
+    scale = p.std(0, correction=0)
+    with torch.no_grad():
+        model.combinators[0].zero_()
+        model.combinators[0][9] = scale
+        model.combinators[0][4] = p.mean(0) / (1 - scale)
+    terms = model.loss(labelled, torch.arange(9) % 3, others)
+    assert float(terms["denoising_2"].detach()) < 1e-20
 
 
 def test_autocast_keeps_statistics_in_float32():
@@ -239,6 +340,11 @@ def test_autocast_keeps_statistics_in_float32():
         terms = model.loss(torch.rand(8, 6), torch.arange(8) % 3, torch.rand(9, 6))
     total(terms).backward()
     assert all(term.dtype == torch.float32 and bool(term.isfinite()) for term in terms.values())
+
+
+def test_only_dense_layers_are_decoded():
+    with pytest.raises(ValueError, match="set all costs but the last to 0"):
+        Ladder((6, 5, 3), (0.0, 1.0, 1.0), 0.3, [nn.Conv2d(6, 5, 1, bias=False), Dense(5, 3)])
 
 
 @pytest.mark.parametrize(("widths", "costs"), [((5,), (1.0,)), ((5, 3), (1.0,))])
@@ -340,6 +446,30 @@ def test_data_without_classes():
     examples = Arrays(x=torch.rand(30, 4), y=torch.zeros(30, dtype=torch.int64))
     with pytest.raises(ValueError, match="mine has no labels"):
         small(Data("mine", examples))
+
+
+def test_variants_place_their_single_cost():
+    for make, place, cost in ((ladder_gamma, -1, 0.5), (ladder_bottom, 0, 5000.0)):
+        system = make(digits()).system
+        assert system.widths == (64, 1000, 500, 250, 250, 250, 10)
+        assert [i for i, c in enumerate(system.costs) if c] == [range(7)[place]]
+        assert system.costs[place] == cost
+
+
+def test_convolutional_recipe():
+    """Sizes of the published network on images of 28x28: 16, 14, 8, 6 pixels a side, then a mean over 6x6."""
+    examples = Arrays(x=torch.rand(30, 1, 28, 28), y=torch.arange(30) % 10)
+    run = ladder_conv(Data("images", examples, classes=tuple("0123456789")), labels=20)
+    h, sizes = examples.fields["x"], []
+    for layer in run.system.up:
+        h = layer(h)
+        sizes.append(tuple(h.shape[1:]))
+    assert sizes == [(32, 16, 16), (64, 14, 14), (64, 8, 8), (128, 6, 6), (10, 6, 6), (10,)]
+    assert run.system.predict(torch.rand(3, 1, 28, 28)).shape == (3, 10)
+    for shape in ((64,), (1, 7, 9)):
+        flat = Data("rows", Arrays(x=torch.rand(30, *shape), y=torch.arange(30) % 10), classes=tuple("0123456789"))
+        with pytest.raises(ValueError, match="give images of 8 or more pixels"):
+            ladder_conv(flat, labels=20)
 
 
 def test_published_costs_fit_the_published_layers():
