@@ -1,6 +1,6 @@
 """Experiments with auto-encoders: stacked and fine-tuned, contractive, generative."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
@@ -127,6 +127,7 @@ def walkback(
     steps: int = 3,
     sparsity: float = 0.0,
     contraction: float = 0.0,
+    saturation: float = 0.0,
     visible: Literal["bernoulli", "gaussian"] = "bernoulli",
     lr: float = 1e-3,
     epochs: int = 20,
@@ -143,6 +144,7 @@ def walkback(
         steps: steps of the chain from which an update restores the input; 1 is a plain denoising auto-encoder.
         sparsity: weight of the penalty that pulls hidden units to a mean activity of 0.05.
         contraction: weight of the squared norm of the code's Jacobian.
+        saturation: weight of the distance of hidden units from where they are cut off, at -1 and 1.
         visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         lr: learning rate of Adam, falling linearly to zero.
         epochs: passes over the data.
@@ -155,10 +157,11 @@ def walkback(
         system=Autoencoder(
             *(units, hidden, NOISES[noise](level), bias),
             tied=False,
-            activation="sigmoid" if sparsity else "tanh",
+            activation="sigmoid" if sparsity else "saturated-linear" if saturation else "tanh",
             contraction=contraction,
             sparsity=sparsity,
             walkback=steps,
+            saturation=saturation,
         ),
         train=Batches(data.train, batch, seed=seed),
         valid=in_order(data.valid),
@@ -207,20 +210,38 @@ def fine_tuned(
                 epochs=pretraining,
             )
 
-    head = nn.Linear(layers[-1].encoder.out_features, data.labels())
+    encoders = [layer.encoder for layer in layers]
+    return classifier(data, seed, inputs, encoders, epochs, batch, lr, greedy if pretraining else None)
+
+
+def classifier(
+    data: Data,
+    seed: int,
+    inputs: nn.Module,
+    encoders: Sequence[nn.Linear],
+    epochs: int,
+    batch: int,
+    lr: float,
+    before: Callable[[], Iterator[Run]] | None,
+    dropout: tuple[float, float] = (0.0, 0.0),
+) -> Run:
+    """Return the run of a classifier of sigmoid layers that `before` trains first; dropout is of inputs and units."""
+    head = nn.Linear(encoders[-1].out_features, data.labels())
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    network = nn.Sequential(*(part for layer in layers for part in (layer.encoder, nn.Sigmoid())), head)
+    thinned = [[nn.Dropout(share)] if share else [] for share in dropout]
+    hidden = (part for encoder in encoders for part in (encoder, nn.Sigmoid(), *thinned[1]))
+    train = Batches(data.train, batch, seed=seed)
     return Run(
-        system=Classifier(inputs, network),
-        train=Batches(data.train, batch, seed=seed),
+        system=Classifier(inputs, nn.Sequential(*thinned[0], *hidden, head)),
+        train=train,
         valid=in_order(data.valid),
         test=in_order(data.test),
         optimizer=partial(torch.optim.SGD, lr=lr, momentum=0.9, nesterov=True, fused=True),
         schedules={"lr": linear_to_zero(lr)},
         epochs=epochs,
-        average=AVERAGE,
-        before=greedy if pretraining else None,
+        average=min(AVERAGE, max(0.0, 1 - 10 / (len(train) * max(epochs, 1)))),  # a tenth of a short run
+        before=before,
     )
 
 

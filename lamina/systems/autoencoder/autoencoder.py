@@ -1,13 +1,16 @@
-"""Auto-encoder of one hidden layer: denoising, contractive, sparse, with tied weights or not.
+"""Auto-encoder of one hidden layer: denoising, contractive, sparse, saturating, with tied weights or not.
 
     x̃ ~ C(x̃ | x)                                    corruption
     h(x̃) = s(W x̃ + b)                               code
     r(x̃) = g(V h + c),   V = Wᵀ if tied             reconstruction
-    L = -log p(x; r(x̃)) + λ ‖∂h/∂x‖²_F + β Σ_j KL(ρ ‖ ĥ_j)
+    L = -log p(x; r(x̃)) + λ ‖∂h/∂x‖²_F + β Σ_j KL(ρ ‖ ĥ_j) + γ Σ_j d(a_j),   a = W x̃ + b
 
 - Denoising: Vincent, Larochelle, Lajoie, Bengio & Manzagol (2010), Stacked denoising autoencoders, section 3.
 - Contractive: Rifai et al. (2011), Contractive auto-encoders, eq. 4; ‖∂h/∂x‖²_F = Σ_j s'_j² ‖W_j‖² in closed form.
 - Sparse: the mean activity ĥ_j of a hidden unit is pulled to a target ρ.
+- Saturating: d(a) is the distance of an activation from the nearest zone in which s is flat; Goroshin & LeCun (2013),
+  Saturating auto-encoders, eq. 1 and 2. It is 1 - |h| where s cuts off at -1 and 1 ("saturated-linear"), h for the
+  rectifier, and |h| for shrinkage by 1.
 - Generative: corrupting and drawing from the reconstruction, in turns, is a Markov chain whose states follow the data
   (Bengio, Yao, Alain & Vincent 2013, Generalized denoising auto-encoders as generative models, theorem 1). Walkback
   (section 5) runs that chain while learning, and asks for x from each of its states.
@@ -19,6 +22,7 @@ Differs from the papers: ĥ_j is the mean over a batch.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -29,7 +33,30 @@ from torch import Tensor, nn
 from lamina.core import System, Terms
 from lamina.systems.energy.units import Bernoulli, Gaussian
 
-Activation = Literal["sigmoid", "tanh", "linear"]
+Activation = Literal["sigmoid", "tanh", "linear", "saturated-linear", "relu", "shrink"]
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "linear": lambda a: a,
+    "saturated-linear": F.hardtanh,
+    "relu": F.relu,
+    "shrink": lambda a: F.softshrink(a, 1.0),
+}
+SLOPES: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda h: h * (1 - h),
+    "tanh": lambda h: 1 - h.square(),
+    "linear": torch.ones_like,
+    "saturated-linear": lambda h: (h.abs() < 1).to(h.dtype),
+    "relu": lambda h: (h > 0).to(h.dtype),
+    "shrink": lambda h: (h != 0).to(h.dtype),
+}
+DISTANCES: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "saturated-linear": lambda h: 1 - h.abs(),
+    "relu": lambda h: h,
+    "shrink": torch.abs,
+}
+"""s(a), and as functions of h = s(a) its slope, and the distance of a from where it is flat, if it is anywhere."""
 
 
 class Autoencoder(System):
@@ -41,11 +68,12 @@ class Autoencoder(System):
         corruption: noise on what is encoded, as in `lamina.modules.corruption`; none by default.
         bias: initial bias c, such as `visible.matching` the data; zero by default.
         tied: decode by the transpose of the encoder's weights.
-        activation: of the code; sparsity needs "sigmoid".
+        activation: of the code; sparsity needs "sigmoid", saturation one that has flat zones.
         contraction: weight λ of the squared norm of the code's Jacobian.
         sparsity: weight β of the pull to the target.
         target: mean activity ρ that sparsity wants.
         walkback: steps of the chain from which an update restores the input.
+        saturation: weight γ of the distance of activations from the flat zones.
 
     Raises:
         ValueError: a size or weight that makes no sense.
@@ -63,16 +91,21 @@ class Autoencoder(System):
         sparsity: float = 0.0,
         target: float = 0.05,
         walkback: int = 1,
+        saturation: float = 0.0,
     ) -> None:
         super().__init__()
         if hidden < 1 or walkback < 1:
             raise ValueError(f"hidden and walkback must be at least 1, got {hidden} and {walkback}")
         if sparsity and (activation != "sigmoid" or not 0 < target < 1):
             raise ValueError(f"sparsity needs sigmoid codes and a target within 0..1, got {activation} and {target}")
+        if saturation and activation not in DISTANCES:
+            raise ValueError(
+                f"{activation} codes are nowhere flat; for saturation choose one of {', '.join(DISTANCES)}"
+            )
         size = math.prod(visible.shape)
         self.visible, self.activation, self.walkback = visible, activation, walkback
         self.corruption = corruption or nn.Identity()
-        self.contraction, self.sparsity, self.target = contraction, sparsity, target
+        self.contraction, self.sparsity, self.target, self.saturation = contraction, sparsity, target, saturation
         self.encoder = nn.Linear(size, hidden)
         limit = math.sqrt(6 / (size + hidden)) * (4 if activation == "sigmoid" else 1)  # Glorot & Bengio (2010), eq. 16
         nn.init.uniform_(self.encoder.weight, -limit, limit)
@@ -121,8 +154,7 @@ class Autoencoder(System):
 
     def code(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch hidden"]:
         """Return h(v)."""
-        a: Tensor = self.encoder(v)
-        return a if self.activation == "linear" else a.sigmoid() if self.activation == "sigmoid" else a.tanh()
+        return ACTIVATIONS[self.activation](self.encoder(v))
 
     def natural(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch visible"]:
         """Return the natural parameters V h + c of the reconstruction: logits, or means of Gaussian units."""
@@ -138,8 +170,7 @@ class Autoencoder(System):
 
     def jacobian(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, ""]:
         """Return ‖∂h/∂v‖²_F, a mean over the batch."""
-        slope = {"sigmoid": h * (1 - h), "tanh": 1 - h.square(), "linear": torch.ones_like(h)}[self.activation]
-        return slope.square().mean(0) @ self.encoder.weight.square().sum(1)
+        return SLOPES[self.activation](h).square().mean(0) @ self.encoder.weight.square().sum(1)
 
     def loss(self, x: Float[Tensor, "batch ..."]) -> Terms:
         """Return the reconstruction error in nats, and the penalties."""
@@ -155,6 +186,8 @@ class Autoencoder(System):
             terms["contraction"] = self.contraction * self.jacobian(h)
         if self.sparsity:
             terms["sparsity"] = self.sparsity * divergence(self.target, h.mean(0)).sum()
+        if self.saturation:
+            terms["saturation"] = self.saturation * DISTANCES[self.activation](h).sum(1).mean()
         return terms
 
     def metrics(self, x: Float[Tensor, "batch ..."]) -> Terms:

@@ -9,7 +9,7 @@ from torch.func import jacrev, vmap
 
 from lamina.core import Encodes, Samples
 from lamina.modules.corruption import GaussianNoise, Masking
-from lamina.systems.autoencoder.autoencoder import Autoencoder, divergence
+from lamina.systems.autoencoder.autoencoder import ACTIVATIONS, DISTANCES, Autoencoder, divergence
 from lamina.systems.energy.units import Bernoulli, Gaussian
 
 
@@ -26,7 +26,7 @@ def made(**settings):
     return system
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "linear"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_contraction_is_the_norm_of_the_jacobian(activation):
     system = made(activation=activation)
     v = torch.rand(7, 5, dtype=torch.float64)
@@ -67,6 +67,41 @@ def test_gradient_equals_finite_differences(tied):
                 values.append(float(sum(system.loss(x).values())))
                 parameter[index] -= sign * step
         assert abs((values[0] - values[1]) / (2 * step) - float(parameter.grad[index])) < 1e-7
+
+
+@pytest.mark.parametrize("activation", DISTANCES)
+def test_saturation_is_the_distance_from_where_the_activation_is_flat(activation):
+    """Flat places of a grid are found by finite differences, the nearest by looking at all of them."""
+    a = torch.linspace(-4, 4, 801, dtype=torch.float64)
+    s = ACTIVATIONS[activation]
+    flat = a[(s(a + 1e-6) - s(a)).abs() < 1e-12]
+    expected = (a[:, None] - flat).abs().amin(1)
+    torch.testing.assert_close(DISTANCES[activation](s(a)), expected, rtol=0, atol=0.011)
+    system, v = made(activation=activation, saturation=0.3), torch.rand(7, 5, dtype=torch.float64)
+    each = DISTANCES[activation](s(system.encoder(v))).sum(1)
+    assert torch.allclose(system.loss(v)["saturation"], 0.3 * each.mean(), rtol=1e-12)
+
+
+def test_saturation_pushes_codes_into_the_flat_zones():
+    """Points on two lines through the origin, seed 0: with saturation most codes are cut off, without it few."""
+    shares = []
+    for saturation in (0.0, 0.1):
+        torch.manual_seed(0)
+        system = Autoencoder(
+            units(2, binary=False), 6, tied=False, activation="saturated-linear", saturation=saturation
+        )
+        optimizer = torch.optim.Adam(system.parameters(), lr=0.02)
+        for _ in range(300):
+            x = torch.randn(100, 1) * torch.where(
+                torch.rand(100, 1) < 0.5, torch.tensor([1.0, 0.5]), torch.tensor([-0.5, 1])
+            )
+            optimizer.zero_grad()
+            sum(system.loss(x).values()).backward()
+            optimizer.step()
+        shares.append(float((system.encode(x).abs() == 1).float().mean()))
+    assert shares[0] < 0.4 < 0.6 < shares[1]
+    with pytest.raises(ValueError, match="tanh codes are nowhere flat; for saturation choose one of saturated-linear"):
+        made(activation="tanh", saturation=0.1)
 
 
 def test_tied_weights_decode_by_the_transpose():
