@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": ("use", "held-out figures of a trained run"),
     "predict": ("use", "what a trained run says of pictures or rows"),
     "sample": ("use", "new examples from a trained run"),
+    "turing": ("turing", "a page on which people tell real from generated images, and its figures"),
     "reproduce": ("reproduce", "train recipes and compare them with their published figures"),
 }
 

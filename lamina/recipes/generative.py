@@ -15,6 +15,7 @@ from lamina.optim.schedules import linear_to_zero
 from lamina.recipes.inputs import gather
 from lamina.recipes.registry import recipe
 from lamina.systems.generative.gan import GAN, ConditionalGAN, Goal
+from lamina.systems.generative.lapgan import ConditionalLAPGAN
 from lamina.train.evaluate import evaluating, seeded
 
 SAMPLES = 10_000  # examples that a Parzen window is laid around
@@ -60,7 +61,7 @@ def measure_generator(run: Run) -> dict[str, float]:
             figures["parzen_centroids"] = log_likelihood(middles, valid, test["x"]).mean
         real, fake = two_sample_accuracy(test["x"], samples[: len(test["x"])])
         figures |= {"two_sample_accuracy_real": real, "two_sample_accuracy_generated": fake}
-        if isinstance(run.system, ConditionalGAN):
+        if isinstance(run.system, ConditionalGAN | ConditionalLAPGAN):
             drawn = torch.cat([run.system.sample_of(y) for y in torch.split(train["y"], 1000)])
             figures["nearest_error"] = nearest_error(drawn, train["y"], test["x"], test["y"])
             figures["nearest_error_training_examples"] = nearest_error(train["x"], train["y"], test["x"], test["y"])

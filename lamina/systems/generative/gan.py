@@ -36,6 +36,8 @@ GOALS: dict[Goal, Callable[[Tensor], Tensor]] = {
 }
 """What the generator minimizes, given the discriminator's logits for generated examples."""
 
+CHUNK = 1000  # examples that are generated at once, so that any number of them fits in memory
+
 
 class GAN(System):
     """A generator and a discriminator that train each other.
@@ -60,8 +62,8 @@ class GAN(System):
 
     @torch.no_grad()
     def sample(self, count: int) -> Float[Tensor, "{count} *shape"]:
-        examples: Tensor = self.generator(noise_like(next(self.generator.parameters()), count, self.noise))
-        return examples
+        z = noise_like(next(self.generator.parameters()), count, self.noise)
+        return torch.cat([self.generator(some) for some in torch.split(z, CHUNK)])
 
     def discrimination(self, x: Float[Tensor, "batch *shape"]) -> Terms:
         """Return −V/2 of equation (1), which the discriminator minimizes."""
@@ -115,7 +117,7 @@ class ConditionalGAN(System):
     @torch.no_grad()
     def sample_of(self, y: Int[Tensor, " batch"]) -> Float[Tensor, "batch *shape"]:
         """Return an example of each of the given classes."""
-        return self.generated(self.code(y))
+        return torch.cat([self.generated(self.code(some)) for some in torch.split(y, CHUNK)])
 
     def generated(self, code: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch *shape"]:
         examples: Tensor = self.generator(noise_like(code, len(code), self.noise), code)
