@@ -12,7 +12,19 @@ from pathlib import Path
 from benchmarks.results import PLACE, page, record, table
 from benchmarks.turns import ONE_THREAD
 
-NAMES = ("imports", "trainer", "lenet", "rbm", "vae", "sparse", "gemm", "memory", "seconds_to_99", "rbm_likelihood")
+NAMES = (
+    "imports",
+    "trainer",
+    "lenet",
+    "rbm",
+    "vae",
+    "draw",
+    "sparse",
+    "gemm",
+    "memory",
+    "seconds_to_99",
+    "rbm_likelihood",
+)
 SLOW = ("seconds_to_99", "rbm_likelihood")
 
 

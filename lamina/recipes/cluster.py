@@ -16,9 +16,9 @@ from lamina.data.examples import whole
 from lamina.modules.mlp import mlp
 from lamina.modules.standardize import Standardize
 from lamina.optim.schedules import one_cycle
-from lamina.recipes.inputs import rows
+from lamina.recipes.inputs import everything, rows
 from lamina.recipes.registry import recipe
-from lamina.recipes.semisupervised import chosen, everything
+from lamina.recipes.semisupervised import chosen
 from lamina.recipes.variational import vae
 from lamina.systems.semisupervised.cluster import ClusterLabel, affinity, embedding, grouped, k_means
 

@@ -14,9 +14,8 @@ from lamina.data.dataset import Data
 from lamina.data.examples import Mapped
 from lamina.recipes.autoencoder import classifier
 from lamina.recipes.greedy import CHAINS, EXAMPLES, doubled, fill, generative, log_odds, machines, pretrained, rate
-from lamina.recipes.inputs import bernoulli, gather, gaussian, rows
+from lamina.recipes.inputs import bernoulli, everything, gather, gaussian, rows
 from lamina.recipes.registry import recipe
-from lamina.recipes.semisupervised import everything
 from lamina.sampling.ais import ais, paper_betas
 from lamina.systems.energy.dbm import DBM, MeanField, layers_of
 from lamina.systems.energy.dbn import DBN, Values

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lamina.core import Batch, Source, select
 from lamina.data.dataset import Data
-from lamina.data.examples import spread
+from lamina.data.examples import Examples, Joined, Mapped, spread
 from lamina.systems.energy.units import Bernoulli, Gaussian
 
 
@@ -47,3 +47,14 @@ def gather(source: Source, count: int | None, device: str) -> Batch:
         if count is not None and found >= count:
             break
     return {name: torch.cat([batch[name] for batch in batches])[:count].to(device) for name in batches[0]}
+
+
+def everything(data: Data) -> Examples:
+    """Return the inputs of all training examples, also of those that have no label."""
+    known = Mapped(data.train, inputs_alone)
+    return known if data.unlabelled is None else Joined(known, data.unlabelled)
+
+
+def inputs_alone(batch: Batch) -> Batch:
+    """Leave out all but the inputs."""
+    return select(batch, ("x",))

@@ -13,9 +13,8 @@ from lamina.data.dataset import Data
 from lamina.modules.pyramid import ImageDiscriminator, Pyramid, ResidualGenerator, halved
 from lamina.optim.schedules import linear_to_zero
 from lamina.recipes.generative import Joined, linear_layers, marginals, measure_generator
-from lamina.recipes.inputs import gather
+from lamina.recipes.inputs import everything, gather
 from lamina.recipes.registry import recipe
-from lamina.recipes.semisupervised import everything
 from lamina.systems.generative.gan import Goal
 from lamina.systems.generative.lapgan import LAPGAN, ConditionalLAPGAN, Level, Levels
 from lamina.train.evaluate import evaluating, seeded

@@ -7,12 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lamina.core import Batch, Run, select
+from lamina.core import Batch, Run
 from lamina.data.batches import Batches, Beside, in_order
 from lamina.data.dataset import Data
-from lamina.data.examples import Examples, Joined, Mapped, subset, whole
+from lamina.data.examples import Examples, Mapped, subset, whole
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.inputs import bernoulli, gaussian, rows
+from lamina.recipes.inputs import bernoulli, everything, gaussian, rows
 from lamina.recipes.registry import recipe
 from lamina.recipes.variational import vae
 from lamina.systems.autoencoder.vae import VAE
@@ -228,12 +228,6 @@ def chosen(data: Data, labels: int, seed: int) -> Tensor:
     return balanced(whole(data.train)["y"], labels, seed)
 
 
-def everything(data: Data) -> Examples:
-    """Return the inputs of all training examples, also of those that have no label."""
-    known = Mapped(data.train, inputs_alone)
-    return known if data.unlabelled is None else Joined(known, data.unlabelled)
-
-
 def balanced(y: Tensor, count: int, seed: int) -> Tensor:
     """Return the indices of `count` examples drawn at random, as many of each class as far as they last."""
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
@@ -246,11 +240,6 @@ def balanced(y: Tensor, count: int, seed: int) -> Tensor:
 def full_batches(examples: Examples, size: int, seed: int) -> Batches:
     """Return batches of one size, as statistics of small batches are poor; all examples at once if they are fewer."""
     return Batches(examples, min(size, len(examples)), tail=False, seed=seed)
-
-
-def inputs_alone(batch: Batch) -> Batch:
-    """Leave out all but the inputs."""
-    return select(batch, ("x",))
 
 
 def without_label(batch: Batch) -> Batch:

@@ -10,9 +10,9 @@ from lamina.data.dataset import Data
 from lamina.data.examples import Mapped, subset
 from lamina.modules.standardize import Standardize
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.inputs import rows
+from lamina.recipes.inputs import everything, rows
 from lamina.recipes.registry import recipe
-from lamina.recipes.semisupervised import chosen, everything, full_batches, without_label
+from lamina.recipes.semisupervised import chosen, full_batches, without_label
 from lamina.systems.semisupervised.swwae import PAPER, SWWAE
 
 

@@ -123,12 +123,7 @@ class VAE(System):
         self, v: Float[Tensor, "batch visible"], theta: Float[Tensor, "*samples batch visible"]
     ) -> Float[Tensor, "*samples batch"]:
         """Return log p(x | z) in nats, given the decoder's output; of Gaussian units, the density of raw values."""
-        if self.visible.binary:
-            return (theta * v).sum(-1) - F.softplus(theta).sum(-1)
-        log_s = self.log_deviation()
-        errors = (v - theta) * log_s.neg().exp()
-        volume = log_s.sum() + 0.5 * v.shape[1] * math.log(2 * math.pi) + self.visible.log_volume()
-        return -0.5 * errors.square().sum(-1) - volume
+        return log_likelihood(self.visible, v, theta, None if self.visible.binary else self.log_deviation())
 
     def log_deviation(self) -> Float[Tensor, "visible"]:
         """Return log s of Gaussian units."""
@@ -160,3 +155,17 @@ class VAE(System):
             return terms
         bound = importance_bound(self, self.visible.restored(v), self.samples)
         return {"negative_bound": -bound.mean(), **terms}
+
+
+def log_likelihood(
+    units: Bernoulli | Gaussian,
+    v: Float[Tensor, "batch visible"],
+    theta: Float[Tensor, "*samples batch visible"],
+    log_s: Float[Tensor, "visible"] | None,
+) -> Float[Tensor, "*samples batch"]:
+    """Return the log-likelihood in nats of binary units with logits θ, or Gaussian ones of means θ and deviations s."""
+    if log_s is None:
+        return (theta * v).sum(-1) - F.softplus(theta).sum(-1)
+    errors = (v - theta) * log_s.neg().exp()
+    volume = log_s.sum() + 0.5 * v.shape[1] * math.log(2 * math.pi) + units.log_volume()
+    return -0.5 * errors.square().sum(-1) - volume
