@@ -69,8 +69,8 @@ class Windows(nn.Module):
 
         Filters have σ = δ / 2, so that together they see each pixel. The last kind, which writes, has 1/γ = δ², so that
         a patch of ones writes ones on average; the others have γ = δ, so that what they read of independent pixels
-        varies about as much as a pixel does. With γ = 1 a wide window, whose filters' sums of one are spread thinly, would
-        write hardly anything, and read nearly the same from all images.
+        varies about as much as a pixel does. With γ = 1 a wide window, whose filters' sums of one are spread thinly,
+        would write hardly anything, and read nearly the same from all images.
         """
         spans = torch.tensor([self.span(side) for side in self.sides]).clamp_min(1.0)
         tiles = max(self.height, self.width) / torch.tensor(self.sides)
