@@ -39,6 +39,7 @@ def sda(
     hidden: tuple[int, ...] = (1000, 1000, 1000),
     noise: Noise = "masking",
     level: float = 0.25,
+    visible: Literal["bernoulli", "gaussian"] = "bernoulli",
     pretraining: int = 15,
     pretraining_lr: float = 1e-3,
     epochs: int = 20,
@@ -53,6 +54,7 @@ def sda(
         hidden: units of every hidden layer.
         noise: what the auto-encoders repair.
         level: share of the numbers that noise destroys, or its standard deviation.
+        visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         pretraining: passes over the data for every auto-encoder; 0 trains the classifier alone.
         pretraining_lr: learning rate of Adam for the auto-encoders, falling linearly to zero.
         epochs: passes over the data for the classifier.
@@ -60,9 +62,9 @@ def sda(
         lr: first learning rate of SGD with momentum for the classifier, falling linearly to zero.
 
     Raises:
-        ValueError: the data have no labels, or a size or share makes no sense.
+        ValueError: the data have no labels, values outside 0..1 for binary units, or a size or share makes no sense.
     """
-    inputs, units = inputs_of(data)
+    inputs, units = inputs_of(data, visible)
     layers = [
         Autoencoder(below, size, NOISES[noise](level)) for below, size in zip(stack(units, hidden), hidden, strict=True)
     ]
@@ -80,6 +82,7 @@ def cae(
     seed: int = 0,
     hidden: tuple[int, ...] = (1000,),
     contraction: float = 0.1,
+    visible: Literal["bernoulli", "gaussian"] = "bernoulli",
     pretraining: int = 30,
     pretraining_lr: float = 1e-3,
     epochs: int = 20,
@@ -93,6 +96,7 @@ def cae(
         seed: of the weights and the order of the examples.
         hidden: units of every hidden layer.
         contraction: weight of the squared norm of a code's Jacobian.
+        visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         pretraining: passes over the data for every auto-encoder; 0 trains the classifier alone.
         pretraining_lr: learning rate of Adam for the auto-encoders, falling linearly to zero.
         epochs: passes over the data for the classifier.
@@ -100,9 +104,9 @@ def cae(
         lr: first learning rate of SGD with momentum for the classifier, falling linearly to zero.
 
     Raises:
-        ValueError: the data have no labels, or a size makes no sense.
+        ValueError: the data have no labels, values outside 0..1 for binary units, or a size makes no sense.
     """
-    inputs, units = inputs_of(data)
+    inputs, units = inputs_of(data, visible)
     layers = [
         Autoencoder(below, size, contraction=contraction)
         for below, size in zip(stack(units, hidden), hidden, strict=True)
@@ -172,12 +176,13 @@ def walkback(
     )
 
 
-def inputs_of(data: Data) -> tuple[nn.Module, Bernoulli | Gaussian]:
-    """Return what comes before the first layer, and the units that it restores: binary ones for values in 0..1."""
+def inputs_of(data: Data, visible: Literal["bernoulli", "gaussian"]) -> tuple[nn.Module, Bernoulli | Gaussian]:
+    """Return what comes before the first layer, and the units that it restores."""
     x = rows(data)
-    if float(x.min()) >= 0 and float(x.max()) <= 1:
-        return nn.Flatten(), Bernoulli(tuple(x[0].flatten().shape), binarize=False)
     size = x[0].numel()
+    if visible == "bernoulli":
+        bernoulli(x, binarize=False)  # refuses other values
+        return nn.Flatten(), Bernoulli((size,), binarize=False)
     return nn.Sequential(Standardize.fitted(x), nn.Flatten()), Gaussian(torch.zeros(size), torch.ones(size))
 
 

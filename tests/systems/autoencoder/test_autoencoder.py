@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.func import jacrev, vmap
 
+import lamina
 from lamina.core import Encodes, Samples
 from lamina.modules.corruption import GaussianNoise, Masking
+from lamina.recipes.autoencoder import cae, sda
 from lamina.systems.autoencoder.autoencoder import ACTIVATIONS, DISTANCES, Autoencoder, divergence
 from lamina.systems.energy.units import Bernoulli, Gaussian
 
@@ -229,3 +231,15 @@ def test_refuses_what_makes_no_sense():
     for settings in ({"hidden": 0}, {"hidden": 3, "walkback": 0}, {"hidden": 3, "sparsity": 0.1, "activation": "tanh"}):
         with pytest.raises(ValueError, match=r"must be|needs"):
             Autoencoder(units(4), **settings)
+
+
+@pytest.mark.parametrize("recipe", [sda, cae])
+def test_a_classifier_of_any_values_comes_back_from_its_folder(recipe, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    x = 3 * torch.randn(60, 4, generator=generator)
+    data = lamina.from_arrays(x, (x[:, 0] > 0).long())
+    with pytest.raises(ValueError, match="use visible=gaussian"):
+        recipe(data, hidden=(3,))
+    run = recipe(data, hidden=(3,), visible="gaussian", pretraining=1, epochs=1, batch=10)
+    lamina.fit(run, tmp_path)
+    assert torch.equal(lamina.load(tmp_path).predict(x), run.system.predict(x))
