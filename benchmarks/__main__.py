@@ -18,6 +18,7 @@ NAMES = (
     "lenet",
     "rbm",
     "vae",
+    "dcgan",
     "draw",
     "sparse",
     "gemm",
