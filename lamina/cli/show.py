@@ -36,11 +36,12 @@ def list_command(words: list[str]) -> int:
     parse(List, words, "lamina list")
     table = Table(box=None, pad_edge=False)
     for title in ("recipe", "data", "figure", "published", "measured", "paper"):
-        table.add_column(title, no_wrap=title != "paper", overflow="fold")
+        table.add_column(title, no_wrap=True, overflow="ellipsis" if title == "paper" else "fold")
     for recipe in RECIPES.values():
         published = "–" if recipe.published is None else shown(recipe.published, recipe.unit)
-        table.add_row(recipe.name, recipe.data, recipe.figure, published, measured(recipe) or "–", recipe.paper)
-    wide = max(shutil.get_terminal_size().columns, 100)
+        paper = recipe.paper.partition(")")[0] + ")"  # authors and year; docs/results.md has all of it
+        table.add_row(recipe.name, recipe.data, recipe.figure, published, measured(recipe) or "–", paper)
+    wide = max(shutil.get_terminal_size().columns, 140)
     Console(width=wide).print(table, highlight=False)
     return 0
 
