@@ -7,18 +7,22 @@ import sys
 from pathlib import Path
 
 import lamina
-from lamina.analysis.energy_plane import plot_energies
+from lamina.analysis.energy_plane import plot_energies, tempered
 from lamina.data.examples import whole
-from lamina.recipes.strategies import compare
+from lamina.recipes.comparison import compare
 
 name, folder = sys.argv[1], Path(sys.argv[2])
 data = lamina.load_data(name)
 scores, nll = compare(data)
+valid, test = whole(data.valid)["x"], whole(data.test)["x"]
+plane = {name: tempered(score, valid, test) for name, score in scores.items()}
 
-titles = {name: f"{name}\n{nll[name]:.3f} nats" if name in nll else name for name in scores}
-lines = ["| model | test nll in nats |", "| --- | --- |"]
-lines += [f"| {name} | {nll[name]:.3f} |" if name in nll else f"| {name} | – |" for name in [*scores, "truth"]]
+known = {name: f"{value:.3f}" for name, value in nll.items()}
+titles = {name: f"{name}\n{known[name]} nats" if name in known else name for name in scores}
+lines = ["| model | test nll in nats | at the best temperature, over the plane |", "| --- | --- | --- |"]
+lines += [f"| {name} | {known.get(name, '–')} | {plane[name]:.3f} |" for name in scores]
+lines += [f"| truth | {known['truth']} | – |"] if "truth" in known else []
 folder.mkdir(parents=True, exist_ok=True)
-plot_energies(scores, whole(data.test)["x"], folder / f"{data.name}.png", titles)
+plot_energies(scores, test, folder / f"{data.name}.png", titles)
 (folder / f"{data.name}.md").write_text("\n".join(lines) + "\n")
 print("\n".join(lines))

@@ -44,23 +44,65 @@ ARGUMENTS = {
     },
     "sparse_coding": {"hidden": 20, "sparsity": 0.3, "batch": 8, "lr": 0.05},
     "psd": {"hidden": 6, "sparsity": 0.3, "patch": 4, "patches": 60, "batch": 8, "lr": 0.05},
+    "conv_psd": {"hidden": 6, "side": 3, "window": 5, "sparsity": 0.02, "batch": 8, "lr": 0.05},
+    "psd_convnet": {
+        "labels": 12,
+        "filters": (4, 3),
+        "sides": (3, 2),
+        "pools": (2, 1),
+        "window": 3,
+        "batch": 8,
+        "lr": 0.02,
+    },
+    "ebgan": {"noise": 3, "hidden": 6, "batch": 8},
     "gan": {"noise": 3, "hidden": 6, "units": 5, "batch": 8},
     "gan_conditional": {"noise": 3, "hidden": 6, "batch": 8},
+    "lapgan": {"noise": 3, "hidden": 6, "channels": 4, "batch": 8},
+    "lapgan_conditional": {"hidden": 6, "channels": 4, "batch": 8},
+    "dcgan": {"noise": 3, "width": 3, "hidden": 6, "batch": 8},
+    "dcgan_conditional": {"noise": 3, "width": 3, "hidden": 6, "batch": 8},
     "wake_sleep": {"hidden": (6, 4), "batch": 8, "lr": 0.15},
     "reweighted_wake_sleep": {"hidden": (6, 4), "samples": 3, "batch": 8, "lr": 0.15},
     "char_lm": {"hidden": 6, "embedding": 4, "batch": 3, "window": 5, "lr": 0.05},
     "vae": {"hidden": (6,), "latent": 3, "visible": "gaussian", "lr": 0.02, "batch": 8},
     "iwae": {"samples": 3, "batch": 8},
+    "draw": {"writing": 3, "glimpses": 3, "hidden": 6, "latent": 3, "visible": "gaussian", "batch": 8, "lr": 0.02},
+    "draw_no_attention": {"glimpses": 2, "hidden": 6, "latent": 3, "visible": "gaussian", "batch": 8, "lr": 0.02},
+    "replicated_softmax": {"hidden": 6, "batch": 8},
+    "crbm": {"hidden": 6, "order": 2, "batch": 8},
     "energy_model": {"estimator": "score-matching", "hidden": (6,), "batch": 8},
     "diffusion": {"steps": 10, "hidden": (6,), "batch": 8, "lr": 0.02},
     "m1_m2": {"labels": 12, "code": 3, "code_hidden": (6,), "pretraining": 1, "hidden": (6,), "latent": 2, "batch": 12},
     "m2": {"labels": 12, "hidden": (6,), "latent": 2, "batch": 12, "lr": 0.03},
+    "dbn": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
+    "dbn_classifier": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
+    "dbm": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
+    "dbm_classifier": {"hidden": (6, 5), "pretraining": 1, "joint": 1, "batch": 8},
     "ladder": {"hidden": (6,), "costs": (1.0, 0.1, 0.1), "labels": 12, "batch": 8},
+    "cluster_label": {
+        "features": "raw",
+        "labels": 6,
+        "clusters": 12,
+        "hidden": (6,),
+        "dropout": (0.0, 0.0),
+        "batch": 8,
+        "lr": 0.01,
+    },
+    "few_labels": {"labels": 30, "hidden": (6,), "dropout": (0.0, 0.0), "rounds": 1, "batch": 8, "lr": 0.01},
+    "swwae": {"network": "(3)3c-2p-(4)3c-2p", "labels": 12, "batch": 12, "lr": 0.01},
+    "ladder_gamma": {"hidden": (6,), "labels": 12, "batch": 8},
+    "ladder_bottom": {"hidden": (), "cost": 1.0, "labels": 12, "batch": 8},
+    "ladder_conv": {"maps": (3, 4, 4, 5), "labels": 12, "batch": 12, "lr": 0.02},
 }
 SURROGATE = {"rbm", "rbm_long", "gan", "gan_conditional"}  # the value of their loss does not fall, or means nothing
-SURROGATE |= {"boltzmann_encoder"}
+SURROGATE |= {"replicated_softmax", "crbm"}
+SURROGATE |= {"boltzmann_encoder", "ebgan"}
+SURROGATE |= {"dcgan", "dcgan_conditional"}  # games
+SURROGATE |= {"dbn", "dbm"}
+SURROGATE |= {"lapgan", "lapgan_conditional"}
 SURROGATE |= {"iwae"}  # begins at the log-odds of the means; the entropy of the toy bits is 0.8 of its first loss
 UNTRAINED: dict[str, set[str]] = {
+    "dbm_classifier": {f"inputs.machine.{name}" for name in ("W.0", "W.1", "b.0", "b.1", "b.2")},  # a stage before
     "drbm": {"a"},  # the input's bias cancels in p(y | x)
     "m1_m2": {
         f"codes.{net}.{i}.{kind}" for net in ("encoder", "decoder") for i in (0, 2) for kind in ("weight", "bias")
@@ -81,8 +123,24 @@ def text(count, seed):
     return Arrays(tokens=(torch.arange(count) + torch.randint(2, (count,), generator=generator)) % 4)
 
 
+def counts(count, seed):
+    return Arrays(x=torch.rand(count, 5, generator=torch.Generator().manual_seed(seed)).mul(4).round())
+
+
+def film(count, seed):
+    shown = images(count, seed).fields
+    return Arrays(x=shown["x"], past=shown["x"][:, None].roll(1, 0).expand(-1, 2, -1, -1, -1))
+
+
+MAKERS = {
+    "char_lm": (text, tuple("abcd")),
+    "replicated_softmax": (counts, tuple("abcde")),
+    "crbm": (film, ()),
+}
+
+
 def data_for(name):
-    make, classes = (text, tuple("abcd")) if name == "char_lm" else (images, ("top", "middle", "bottom"))
+    make, classes = MAKERS.get(name, (images, ("top", "middle", "bottom")))
     return Data("toy", make(60, 0), make(25, 1), make(25, 2), classes)
 
 

@@ -4,13 +4,15 @@ The energy of a system is minus its score. Energies differ in unit and in their 
 from its lowest value on the plane, dark, to three times as far above that as 95 % of the points lie, pale.
 
 With them the models that shape their energy by construction (the tutorial's strategy 1): principal components, whose
-energy is the squared distance from a line, k-means, that from the nearest center, and a mixture of Gaussians, which is
-normalized. They are scikit-learn's (`lamina[sklearn]`); plots need matplotlib (`lamina[report]`).
+energy is the squared distance from a line, k-means, that from the nearest center, square ICA, whose density is a
+product along as many directions as an example has numbers, and a mixture of Gaussians; the last two are normalized.
+They are scikit-learn's (`lamina[sklearn]`); plots need matplotlib (`lamina[report]`).
 """
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,23 +84,38 @@ def plane_around(x: Float[Tensor, "examples 2"]) -> tuple[list[NDArray[np.float6
 def rivals(
     x: Float[Tensor, "examples features"], valid: Float[Tensor, "valid features"], seed: int = 0
 ) -> dict[str, Score]:
-    """Return the scores of principal components (one), k-means, and the mixture of Gaussians best on validation data.
+    """Return the scores of principal components (one), k-means, square ICA, and a mixture of Gaussians.
 
-    That of the mixture is a log-likelihood in nats.
+    Those of the last two are log-likelihoods in nats. The number of Gaussians is the best on validation data, and so it
+    is for the density of each independent component, which is a mixture too.
 
     Raises:
-        ValueError: scikit-learn is not installed.
+        ValueError: scikit-learn is not installed, or a number of the examples is a sum of others.
     """
     try:
         from sklearn.cluster import KMeans
-        from sklearn.decomposition import PCA
+        from sklearn.decomposition import PCA, FastICA
         from sklearn.mixture import GaussianMixture
     except ImportError:
-        raise ValueError("PCA, k-means and mixtures come with scikit-learn: pip install 'lamina[sklearn]'") from None
+        raise ValueError(
+            "PCA, ICA, k-means and mixtures come with scikit-learn: pip install 'lamina[sklearn]'"
+        ) from None
     train, held = (part.double().cpu().numpy() for part in (x, valid))
     line, means = PCA(1).fit(train), KMeans(CENTERS, n_init=3, random_state=seed).fit(train)
-    mixtures = [GaussianMixture(count, random_state=seed).fit(train) for count in COMPONENTS]
-    best = max(mixtures, key=lambda model: float(model.score(held)))
+    if np.linalg.matrix_rank(train - train.mean(0)) < train.shape[1]:
+        raise ValueError("square ICA needs numbers of which none is a sum of others: leave such columns out")
+    ica = FastICA(whiten="unit-variance", max_iter=2000, tol=1e-3, random_state=seed).fit(train)
+
+    def best(train: NDArray[np.float64], held: NDArray[np.float64]) -> Any:
+        mixtures = [GaussianMixture(count, random_state=seed).fit(train) for count in COMPONENTS]
+        return max(mixtures, key=lambda model: float(model.score(held)))
+
+    marginals = [best(s, t) for s, t in zip(parts(ica.transform(train)), parts(ica.transform(held)), strict=True)]
+
+    def product(u: NDArray[np.float64]) -> NDArray[np.float64]:
+        each = [model.score_samples(s) for model, s in zip(marginals, parts(ica.transform(u)), strict=True)]
+        total: NDArray[np.float64] = np.sum(each, 0) + np.linalg.slogdet(ica.components_)[1]
+        return total
 
     def distance(u: NDArray[np.float64]) -> NDArray[np.float64]:
         rebuilt: NDArray[np.float64] = line.inverse_transform(line.transform(u))
@@ -108,8 +125,31 @@ def rivals(
     return {
         "PCA": scored(lambda u: -distance(u)),
         "k-means": scored(lambda u: -np.square(means.transform(u)).min(1)),
-        "mixture of Gaussians": scored(best.score_samples),
+        "square ICA": scored(product),
+        "mixture of Gaussians": scored(best(train, held).score_samples),
     }
+
+
+def parts(u: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return the columns, each as a matrix."""
+    return np.split(u, u.shape[1], 1)
+
+
+def tempered(score: Score, valid: Float[Tensor, "valid 2"], test: Float[Tensor, "test 2"]) -> float:
+    """Return minus the mean log-likelihood of test points in nats, with exp(score / T) normalized over a plane.
+
+    The temperature T is the best on validation points, as the unit of a score that is no log-likelihood is arbitrary.
+    log Z is a sum over the grid of `plane_around` the validation points; points beyond the grid do not count.
+    """
+    (across, up), grid = plane_around(valid)
+    cell = math.log((across[1] - across[0]) * (up[1] - up[0]))
+    inside = [u[((u >= grid.amin(0)) & (u <= grid.amax(0))).all(1)] for u in (valid, test)]
+    energies, held, tested = (-score(u).double().cpu() for u in (grid, *inside))
+    lowest, unit = energies.min(), (held - energies.min()).quantile(0.5).clamp_min(1e-12)
+    beta = torch.logspace(-3, 3, 121, dtype=torch.float64)[:, None] / unit
+    log_Z = torch.logsumexp(-beta * (energies - lowest), 1, keepdim=True) + cell
+    best = (beta * (held - lowest) + log_Z).mean(1).argmin()
+    return float((beta * (tested - lowest) + log_Z)[best].mean())
 
 
 def scored(function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Score:

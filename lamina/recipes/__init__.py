@@ -18,6 +18,7 @@ FAMILIES = (
     "diffusion",
     "strategies",
     "sparse",
+    "filters",
     "draw",
     "helmholtz",
     "generative",

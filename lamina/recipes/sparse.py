@@ -1,28 +1,14 @@
-"""Experiments with sparse coding and predictive sparse decomposition, on whole examples or on patches of images."""
+"""Experiments with sparse coding and predictive sparse decomposition, on whole examples or patches."""
 
-import dataclasses
-from functools import partial
 from typing import Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.optim import Adam
-
-from lamina.core import Run, System
-from lamina.data.batches import Batches, in_order
+from lamina.core import Run
 from lamina.data.dataset import Data
-from lamina.data.examples import Arrays, Examples, spread
 from lamina.modules.lista import LISTA, TanhEncoder
-from lamina.modules.whitening import Method, Whitening
-from lamina.optim.schedules import linear_to_zero
-from lamina.optim.wrappers import projected
+from lamina.modules.whitening import Method
+from lamina.recipes.dictionaries import cut, fresh, learned
 from lamina.recipes.registry import recipe
-from lamina.systems.autoencoder.sparse import PSD, Dictionary, SparseCoding, unit_atoms
-
-HELD = 10_000  # patches to choose with, and to report on
-CHUNK = 1_000  # images that patches are cut from at once
-NOISE = 0.1  # standard deviation, beside 1 of the data
+from lamina.systems.autoencoder.sparse import PSD, SparseCoding
 
 
 @recipe(
@@ -139,63 +125,3 @@ def psd(
         TanhEncoder(dictionary.inputs.features, hidden) if encoder == "tanh" else LISTA(dictionary.B, sparsity, layers)
     )
     return learned(PSD(dictionary, network, alpha, steps), dictionary, data, seed, lr, epochs, batch)
-
-
-def fresh(
-    data: Data, hidden: int, sparsity: float, whitening: Method, components: int, floor: float, contrast: float
-) -> Dictionary:
-    """Return a dictionary whose atoms are training examples with noise, so that no two are the same."""
-    x = spread(data.train)["x"]
-    inputs = Whitening.fitted(x, whitening, components, floor, contrast)
-    chosen = inputs.standard(x[torch.randint(len(x), (max(hidden, 0),))])
-    return Dictionary(inputs, hidden, sparsity, chosen + NOISE * torch.randn_like(chosen))
-
-
-def learned(system: System, dictionary: Dictionary, data: Data, seed: int, lr: float, epochs: int, batch: int) -> Run:
-    """Return the run that trains a system and keeps the norm of its atoms."""
-    return Run(
-        system=system,
-        train=Batches(data.train, batch, seed=seed),
-        valid=in_order(data.valid),
-        test=in_order(data.test),
-        optimizer=projected(partial(Adam, lr=lr, fused=True), unit_atoms(dictionary)),
-        schedules={"lr": linear_to_zero(lr)},
-        epochs=epochs,
-    )
-
-
-def cut(data: Data, side: int, count: int, seed: int) -> Data:
-    """Return data of random patches of the images, or the data itself for side 0.
-
-    Raises:
-        ValueError: the data are texts, or patches are wanted of rows or larger than the images.
-    """
-    shape = data.shape
-    if side == 0:
-        return data
-    if len(shape) != 3:
-        raise ValueError(f"patches are cut from images, but an example has the shape {shape}: leave patch at 0")
-    if not 0 < side <= min(shape[1:]) or count < 1:
-        raise ValueError(f"patches must be within {shape[1:]} pixels and at least 1, got {side} and {count}")
-    held = min(max(count // 5, 1), HELD)
-    return dataclasses.replace(
-        data,
-        train=Arrays(x=drawn(data.train, side, count, seed)),
-        valid=data.valid and Arrays(x=drawn(data.valid, side, held, seed)),
-        test=data.test and Arrays(x=drawn(data.test, side, held, seed)),
-    )
-
-
-def drawn(examples: Examples, side: int, count: int, seed: int) -> Float[Tensor, "patches channels side side"]:
-    """Return square patches from random places of random images, no more than there are."""
-    generator = torch.Generator().manual_seed(seed)
-    height, width = examples.fetch(torch.zeros(1, dtype=torch.int64))["x"].shape[2:]
-    rows, columns = height - side + 1, width - side + 1
-    count = min(count, len(examples) * rows * columns)
-    found, reach = list[Tensor](), torch.arange(side)
-    for which in torch.split(torch.randint(len(examples), (count,), generator=generator), CHUNK):
-        top = torch.randint(rows, (len(which), 1, 1), generator=generator) + reach[:, None]
-        left = torch.randint(columns, (len(which), 1, 1), generator=generator) + reach
-        images = examples.fetch(which)["x"]
-        found.append(images[torch.arange(len(which))[:, None, None], :, top, left].permute(0, 3, 1, 2))
-    return torch.cat(found)

@@ -1,7 +1,6 @@
 """Energy-based models by the estimators that need no normalization, compared in nats where it can be computed."""
 
 import math
-from collections.abc import Collection
 from functools import partial
 from typing import Literal
 
@@ -9,26 +8,23 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from lamina.analysis.energy_plane import Score, rivals
-from lamina.core import Run, Scores, select
+from lamina.core import Run, select
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import whole
 from lamina.data.plane import mixture_log_density
+from lamina.modules.mlp import mlp
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.autoencoder import walkback
-from lamina.recipes.inputs import bernoulli, gather, gaussian
+from lamina.recipes.inputs import bernoulli, gather, gaussian, rows
 from lamina.recipes.registry import recipe
-from lamina.recipes.variational import tanh_layers, vae
+from lamina.recipes.variational import tanh_layers
 from lamina.sampling.enumerate import states
-from lamina.systems.autoencoder.vae import VAE
-from lamina.systems.energy.model import REAL, EnergyModel, Estimator
+from lamina.systems.energy.model import BITS, EnergyModel, Estimator
+from lamina.systems.generative.energy_gan import EnergyGAN, ReconstructionError
 from lamina.train.evaluate import evaluate, seeded
-from lamina.train.fit import fit
 
 EDGE, POINTS = 8.0, 501  # half the width of the grid in standard deviations of the data, and its points on an axis
 FRAME = 1.0  # width of the frame within the edge whose probability is reported
-BITS = 16  # units to enumerate
 
 
 @torch.no_grad()
@@ -61,7 +57,7 @@ def likelihood(run: Run) -> dict[str, float]:
 
 
 @recipe(
-    paper="Hinton, Bengio & LeCun (2015), Deep learning (tutorial), strategies 3 to 5 to shape an energy; the papers"
+    paper="Hinton, Bengio & LeCun (2015), Deep learning (tutorial), strategies 2 to 5 to shape an energy; the papers"
     " of the estimators are named in lamina.losses.energy",
     figure="nll",
     unit="nats",
@@ -97,7 +93,8 @@ def energy_model(
         data: any values, which are standardized, or values in 0..1 for binary units.
         seed: of the initial weights, order of the examples and every random number in training.
         estimator: what is minimized; score-matching, sliced and denoising are for real values, pseudo-likelihood,
-            ratio-matching and probability-flow for binary ones, noise-contrastive and contrastive-divergence for both.
+            ratio-matching and probability-flow for binary ones, noise-contrastive and contrastive-divergence for both;
+            maximum-likelihood is for at most 2 real values or 16 bits.
         hidden: units of every hidden layer.
         visible: Gaussian units for any values, or binary ones for values in 0..1.
         binarize: draw each grey value as a fresh bit in every update; otherwise feed grey values to binary units.
@@ -131,6 +128,74 @@ def energy_model(
     )
 
 
+@recipe(
+    paper="Zhao, Mathieu & LeCun (2016), Energy-based generative adversarial network",
+    figure="energy_distance",
+    unit="standard deviations",
+    published=None,
+    data="spiral",
+)
+def ebgan(
+    data: Data,
+    seed: int = 0,
+    discriminator: Literal["autoencoder", "mlp"] = "mlp",
+    noise: int = 8,
+    hidden: int = 128,
+    code: int = 16,
+    margin: float = 1.0,
+    generator_lr: float = 3e-3,
+    discriminator_lr: float = 3e-3,
+    batch: int = 200,
+    epochs: int = 40,
+    average: float = 0.995,
+) -> Run:
+    """Train a generator against an energy with a margin, by Adam with rates falling linearly to zero.
+
+    The paper's form: discriminator=autoencoder, whose energy is its error of reconstruction. The figure is the energy
+    distance of held-out and generated examples, each number by its standard deviation.
+
+    Args:
+        data: any values, which are standardized.
+        seed: of the weights, the order of the examples and every random number in training.
+        discriminator: an auto-encoder, or any network whose output is the energy.
+        noise: numbers of noise an example.
+        hidden: units of each of the two hidden layers of every network.
+        code: units of the auto-encoder's code.
+        margin: energy up to which generated examples are pushed; that of an auto-encoder is a mean over the numbers.
+        generator_lr: first learning rate of the generator.
+        discriminator_lr: first learning rate of the energy.
+        batch: examples in an update.
+        epochs: passes over the training data.
+        average: decay of the running mean of the weights that is kept; 0 for none.
+
+    Raises:
+        ValueError: a layer without units, or a margin that is not positive.
+    """
+    units = gaussian(rows(data))
+    size = units.scale.numel()
+    inner: nn.Module
+    if discriminator == "mlp":
+        inner = mlp((size,), (hidden, hidden), 1)
+    else:
+        encoder, decoder = mlp((size,), (hidden,), code), mlp((code,), (hidden,), size)
+        inner = ReconstructionError(nn.Sequential(encoder, nn.ReLU(), decoder))
+    generator = mlp((noise,), (hidden, hidden), size)
+    return Run(
+        system=EnergyGAN(units, generator, inner, noise, margin),
+        train=Batches(data.train, batch, seed=seed),
+        valid=in_order(data.valid),
+        test=in_order(data.test),
+        optimizer=partial(Adam, betas=(0.5, 0.99), fused=True),
+        schedules={
+            "generator.lr": linear_to_zero(generator_lr),
+            "discriminator.lr": linear_to_zero(discriminator_lr),
+        },
+        epochs=epochs,
+        average=average or None,
+        keep="last",
+    )
+
+
 @torch.no_grad()
 def log_partition(model: EnergyModel) -> tuple[float, float] | None:
     """Return log Z in nats and the probability in the grid's frame (0 for bits), or None for too many numbers."""
@@ -145,59 +210,3 @@ def log_partition(model: EnergyModel) -> tuple[float, float] | None:
     scores = torch.cat([-model.energy(part.to(model.a)).double() for part in torch.split(v, 2**14)]).cpu()
     total = scores.logsumexp(0)
     return float(total) + cell, float((scores - total).exp()[v.abs().amax(1) > EDGE - FRAME].sum())
-
-
-def strategies(data: Data, seed: int = 0, epochs: int = 40) -> dict[str, Run]:
-    """Return a run of each way to shape an energy that is trained here, on real values such as points of the plane.
-
-    Args:
-        data: any values.
-        seed: of the weights, the order of the examples and every random number in training.
-        epochs: passes over the training data for each.
-    """
-    runs = {name: energy_model(data, seed=seed, estimator=name, epochs=epochs) for name in REAL}
-    restored = partial(walkback, data, seed=seed, hidden=128, noise="gaussian", visible="gaussian", steps=1, lr=1e-2)
-    return runs | {
-        "denoising auto-encoder": restored(level=0.1, epochs=epochs),
-        "contractive auto-encoder": restored(level=0.0, contraction=0.2, epochs=epochs),
-        "sparse auto-encoder": restored(level=0.0, sparsity=0.1, epochs=epochs),
-        "variational auto-encoder": vae(
-            data, seed=seed, hidden=(128, 128), latent=2, visible="gaussian", lr=5e-3, batch=200, epochs=epochs
-        ),
-    }
-
-
-def compare(
-    data: Data, names: Collection[str] = (), seed: int = 0, epochs: int = 40
-) -> tuple[dict[str, Score], dict[str, float]]:
-    """Return scores, by name, of scikit-learn's models and of the named `strategies`, or all, and their nll.
-
-    The nll is that on test examples in nats, of those whose likelihood is known; of the variational auto-encoder, a
-    bound on it. With it comes that of the true density of the data set `mixture`, "truth".
-
-    Raises:
-        ValueError: the data has no validation or test examples, or scikit-learn is not installed.
-    """
-    if data.valid is None or data.test is None:
-        raise ValueError("a comparison needs validation and test examples: give the data both splits")
-    x, valid, test = (select(whole(part), ("x",))["x"].flatten(1) for part in (data.train, data.valid, data.test))
-    scores = rivals(x, valid, seed)
-    figures: dict[str, float] = {"mixture of Gaussians": -float(scores["mixture of Gaussians"](test).mean())}
-    for name, run in strategies(data, seed, epochs).items():
-        if names and name not in names:
-            continue
-        fit(run)
-        if isinstance(run.system, EnergyModel):
-            measured = likelihood(run)
-            named = {"nll": name, "entropy": "truth"}
-            figures |= {named[figure]: value for figure, value in measured.items() if figure in named}
-        elif isinstance(run.system, VAE):
-            figures[name] = -float(run.system.score(whole(data.test)["x"]).mean())
-        scores[name] = scored(run)
-    return scores, figures
-
-
-def scored(run: Run) -> Score:
-    """Return the score of a trained system."""
-    assert isinstance(run.system, Scores)
-    return run.system.score

@@ -13,6 +13,8 @@ a constant, for Gaussian noise of variance 1 and Laplacian codes. The optimizer 
 - PSD: Kavukcuoglu, Ranzato & LeCun (2008), Fast inference in sparse coding algorithms with applications to object
   recognition, section 2.
 
+Convolutional forms have a `ConvDictionary` in place of the `Dictionary`, and are else the same.
+
 Differs from the papers: codes are found by FISTA, where the papers went down the gradient; in PSD from the prediction,
 as theirs. The squared error is halved, so λ and α are half of PSD's for the same codes. Olshausen & Field adapted the
 norm of each atom to the variance of its code, and penalized codes by log(1 + z²) as well as by |z|.
@@ -28,6 +30,8 @@ from torch import Tensor, nn
 from lamina.core import System, Terms
 from lamina.modules.whitening import Whitening
 from lamina.optim.fista import fista
+from lamina.optim.lasso import lasso
+from lamina.systems.autoencoder.conv_dictionary import ConvDictionary
 
 STEPS, TOLERANCE = 2000, 1e-3  # of codes that are asked for exactly
 
@@ -63,14 +67,18 @@ class Dictionary(nn.Module):
         prediction: Float[Tensor, "batch codes"] | None = None,
         alpha: float = 0.0,
     ) -> Float[Tensor, "batch codes"]:
-        """Return argmin_z of E, from the prediction or from zero, in full precision and without gradient."""
+        """Return argmin_z of E, from the prediction or from zero, in full precision and without gradient.
+
+        Codes are found by steps of FISTA, or where a tolerance is given by coordinate descent.
+        """
         with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
             gram, correlation = self.B @ self.B.t(), v.to(self.B) @ self.B.t()
             if prediction is not None:
                 prediction = prediction.to(self.B)
                 gram.diagonal().add_(2 * alpha)
                 correlation.add_(prediction, alpha=2 * alpha)
-            return fista(gram, correlation, self.sparsity, prediction, steps, tolerance)
+            find = lasso if tolerance else fista
+            return find(gram, correlation, self.sparsity, prediction, steps, tolerance)
 
     def error(self, v: Float[Tensor, "batch features"], z: Float[Tensor, "batch codes"]) -> Float[Tensor, "batch"]:
         """Return ½ |v - zB|²."""
@@ -104,7 +112,7 @@ class SparseCoding(System):
         ValueError: no step.
     """
 
-    def __init__(self, dictionary: Dictionary, steps: int = 50) -> None:
+    def __init__(self, dictionary: Dictionary | ConvDictionary, steps: int = 50) -> None:
         super().__init__()
         self.dictionary, self.steps = dictionary, at_least_one(steps)
 
@@ -124,6 +132,11 @@ class SparseCoding(System):
     def energy(self, x: Float[Tensor, "batch ..."], z: Float[Tensor, "batch codes"]) -> Float[Tensor, "batch"]:
         """Return E(z; x) in nats."""
         return self.dictionary.error(self.dictionary.inputs.standard(x), z) + self.dictionary.cost(z)
+
+    @torch.no_grad()
+    def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
+        """Return minus the least energy in nats; it is no log-likelihood, as codes are not summed over."""
+        return -self.energy(x, self.infer(x))
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "batch codes"]) -> Float[Tensor, "batch ..."]:
@@ -162,7 +175,9 @@ class PSD(System):
         ValueError: no step, or a negative alpha.
     """
 
-    def __init__(self, dictionary: Dictionary, encoder: nn.Module, alpha: float = 1.0, steps: int = 20) -> None:
+    def __init__(
+        self, dictionary: Dictionary | ConvDictionary, encoder: nn.Module, alpha: float = 1.0, steps: int = 20
+    ) -> None:
         super().__init__()
         if alpha < 0:
             raise ValueError(f"alpha must be at least 0, got {alpha}")
@@ -188,6 +203,11 @@ class PSD(System):
         """Return E(z; x) in nats."""
         terms = self.parts(self.dictionary.inputs.standard(x), z, self.encode(x))
         return torch.stack(list(terms.values())).sum(0)
+
+    @torch.no_grad()
+    def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
+        """Return minus the least energy in nats; it is no log-likelihood, as codes are not summed over."""
+        return -self.energy(x, self.infer(x))
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "batch codes"]) -> Float[Tensor, "batch ..."]:
@@ -234,12 +254,13 @@ class PSD(System):
         }
 
 
-def unit_atoms(dictionary: Dictionary) -> Callable[[Tensor], None]:
+def unit_atoms(dictionary: Dictionary | ConvDictionary) -> Callable[[Tensor], None]:
     """Return a projection for `lamina.optim.wrappers.projected` that gives the atoms norm 1, and leaves all else."""
 
     def project(weight: Tensor) -> None:
         if weight is dictionary.B:
-            F.normalize(weight, dim=1, out=weight)
+            rows = weight.flatten(1)  # a view
+            F.normalize(rows, dim=1, out=rows)
 
     return project
 

@@ -16,7 +16,8 @@ from lamina.modules.lista import LISTA, TanhEncoder
 from lamina.modules.whitening import Whitening
 from lamina.optim.fista import fista
 from lamina.optim.wrappers import projected
-from lamina.recipes.sparse import drawn, psd, sparse_coding
+from lamina.recipes.dictionaries import drawn
+from lamina.recipes.sparse import psd, sparse_coding
 from lamina.systems.autoencoder.sparse import PSD, Dictionary, SparseCoding, unit_atoms
 from lamina.train.evaluate import evaluate
 from lamina.train.trainer import Trainer, Update
