@@ -13,37 +13,12 @@ from lamina.modules.glimpse import Attention, Whole
 from lamina.optim.schedules import linear_to_zero
 from lamina.recipes.inputs import bernoulli, everything, gaussian, rows
 from lamina.recipes.registry import recipe
-from lamina.sampling.importance import importance_bound
+from lamina.recipes.variational import bounds
 from lamina.systems.autoencoder.draw import DRAW
 from lamina.systems.energy.units import Bernoulli, Gaussian
-from lamina.train.evaluate import evaluating, seeded
 
 GREGOR = "Gregor et al. (2015), DRAW: a recurrent neural network for image generation, table 1"
 DRAWS = 20  # of all z for each test example
-
-
-@torch.no_grad()
-def bounds(run: Run) -> dict[str, float]:
-    """Return minus the bounds on the test log-likelihood in nats per example: the ELBO, and that with 20 draws (nll).
-
-    Grey pixels are drawn as binary ones once, from seed 0 (own binarization), so figures compare only up to that draw.
-
-    Raises:
-        ValueError: the run has no test data.
-    """
-    if run.test is None:
-        raise ValueError("the test log-likelihood needs test data, and this data set has none")
-    model = run.system
-    assert isinstance(model, DRAW)
-    count, sums = 0, torch.zeros(4, dtype=torch.float64)
-    with evaluating(model), seeded(run.device):
-        for batch in run.test.epoch(0):
-            v = model.visible.observed(batch["x"].to(run.device))
-            reconstruction, divergence = (float(part.sum()) for part in model.parts(v))
-            bound = float(importance_bound(model, model.visible.restored(v), DRAWS).sum())
-            sums += torch.tensor([reconstruction + divergence, -bound, reconstruction, divergence])
-            count += len(v)
-    return dict(zip(("negative_elbo", "nll", "reconstruction", "kl"), (sums / count).tolist(), strict=True))
 
 
 @recipe(
@@ -51,7 +26,7 @@ def bounds(run: Run) -> dict[str, float]:
     figure="negative_elbo",
     unit="nats",
     published=80.97,
-    measure=bounds,
+    measure=partial(bounds, draws=DRAWS),
     quick={"epochs": 15},
 )
 def draw(
@@ -100,7 +75,7 @@ def draw(
     figure="negative_elbo",
     unit="nats",
     published=87.40,
-    measure=bounds,
+    measure=partial(bounds, draws=DRAWS),
     quick={"epochs": 13},
 )
 def draw_no_attention(

@@ -15,6 +15,7 @@ from lamina.optim.schedules import linear_to_zero
 from lamina.recipes.inputs import bernoulli, gaussian
 from lamina.recipes.registry import recipe
 from lamina.sampling.importance import importance_bound
+from lamina.systems.autoencoder.draw import DRAW
 from lamina.systems.autoencoder.vae import VAE
 from lamina.train.evaluate import evaluating, seeded
 
@@ -23,8 +24,8 @@ ROWS = 2000  # draws decoded at once, the fastest of 1000, 2000 and 5000
 
 
 @torch.no_grad()
-def bounds(run: Run) -> dict[str, float]:
-    """Return minus the bounds on the test log-likelihood in nats per example: with 1000 draws of z (nll), and the ELBO.
+def bounds(run: Run, draws: int = DRAWS) -> dict[str, float]:
+    """Return minus the bounds on the test log-likelihood in nats per example: with `draws` of z (nll), and the ELBO.
 
     Grey pixels are drawn as binary ones once, from seed 0 (own binarization), so figures compare only up to that draw.
 
@@ -34,13 +35,13 @@ def bounds(run: Run) -> dict[str, float]:
     if run.test is None:
         raise ValueError("the test log-likelihood needs test data, and this data set has none")
     model = run.system
-    assert isinstance(model, VAE)
+    assert isinstance(model, VAE | DRAW)
     count, sums = 0, torch.zeros(4, dtype=torch.float64)
     with evaluating(model), seeded(run.device):
         for batch in run.test.epoch(0):
             v = model.visible.observed(batch["x"].to(run.device))
             reconstruction, divergence = (float(part.sum()) for part in model.parts(v))
-            bound = float(importance_bound(model, model.visible.restored(v), DRAWS, ROWS).sum())
+            bound = float(importance_bound(model, model.visible.restored(v), draws, ROWS).sum())
             sums += torch.tensor([-bound, reconstruction + divergence, reconstruction, divergence])
             count += len(v)
     names = ("nll", "negative_elbo", "reconstruction", "kl")

@@ -16,7 +16,8 @@ from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
 from lamina.modules.attention_window import Windows
 from lamina.modules.glimpse import Attention, Whole
-from lamina.recipes.draw import bounds, draw, draw_no_attention
+from lamina.recipes.draw import draw, draw_no_attention
+from lamina.recipes.variational import bounds
 from lamina.sampling.enumerate import states
 from lamina.sampling.importance import importance_bound
 from lamina.systems.autoencoder.draw import DRAW
