@@ -1,6 +1,6 @@
 """Shape an energy over the plane in many ways: a picture of the surfaces, and a table of held-out likelihoods.
 
-python examples/strategies.py mixture|moons|spiral|points.csv folder
+python examples/strategies.py mixture|moons|spiral|points.csv folder [epochs]
 """
 
 import sys
@@ -13,7 +13,7 @@ from lamina.recipes.comparison import compare
 
 name, folder = sys.argv[1], Path(sys.argv[2])
 data = lamina.load_data(name)
-scores, nll = compare(data)
+scores, nll = compare(data, epochs=int(sys.argv[3]) if len(sys.argv) > 3 else 40)
 valid, test = whole(data.valid)["x"], whole(data.test)["x"]
 plane = {name: tempered(score, valid, test) for name, score in scores.items()}
 
@@ -23,6 +23,6 @@ lines = ["| model | test nll in nats | at the best temperature, over the plane |
 lines += [f"| {name} | {known.get(name, '–')} | {plane[name]:.3f} |" for name in scores]
 lines += [f"| truth | {known['truth']} | – |"] if "truth" in known else []
 folder.mkdir(parents=True, exist_ok=True)
-plot_energies(scores, test, folder / f"{data.name}.png", titles)
-(folder / f"{data.name}.md").write_text("\n".join(lines) + "\n")
+plot_energies(scores, test, folder / f"{Path(data.name).stem}.png", titles)
+(folder / f"{Path(data.name).stem}.md").write_text("\n".join(lines) + "\n")
 print("\n".join(lines))

@@ -15,6 +15,7 @@ from lamina.data.encoder import encoder
 from lamina.data.examples import Arrays
 from lamina.data.factors import factors
 from lamina.data.fetch import Debian, File, Https, Mirror, Npm, fetch
+from lamina.data.patterns import patterns
 from lamina.data.photos import photos
 from lamina.data.plane import mixture, moons, spiral
 from lamina.data.series import ball, read_series
@@ -132,6 +133,7 @@ STANDARD: dict[str, Callable[..., Data]] = {
     "mixture": mixture,
     "moons": moons,
     "spiral": spiral,
+    "patterns": patterns,
 }
 """The data sets that are known by name."""
 
@@ -152,6 +154,8 @@ def load(spec: str | Path, seed: int = 0) -> Data:
         return english(seed, tuple(sources.split(",")))
     if name == "encoder" and sources.isdigit():
         return encoder(seed, patterns=int(sources))
+    if name == "patterns" and sources:
+        return patterns(sources, seed)
     if name == "series" and sources:
         return read_series(Path(sources).expanduser())
     if str(spec) in STANDARD:

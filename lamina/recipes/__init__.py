@@ -25,6 +25,7 @@ FAMILIES = (
     "convolutional",
     "pyramid",
     "language",
+    "stacks",
     "semisupervised",
     "ladders",
     "switches",
