@@ -5,6 +5,7 @@ import itertools
 import math
 
 import docstring_parser
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,7 @@ import lamina
 from lamina.core import Predicts, Run, fields
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
+from lamina.data.patterns import TASKS, strings
 from lamina.recipes import RECIPES
 from lamina.train.evaluate import evaluate
 from lamina.train.fit import fit
@@ -63,6 +65,8 @@ ARGUMENTS = {
     "dcgan_conditional": {"noise": 3, "width": 3, "hidden": 6, "batch": 8},
     "wake_sleep": {"hidden": (6, 4), "batch": 8, "lr": 0.15},
     "reweighted_wake_sleep": {"hidden": (6, 4), "samples": 3, "batch": 8, "lr": 0.15},
+    "stack_rnn": {"hidden": 6, "stacks": 2, "depth": 12, "restarts": 2, "screening": 1, "windows": 8},
+    "pattern_lm": {"hidden": 6, "embedding": 4, "window": 8, "batch": 3, "windows": 8},
     "char_lm": {"hidden": 6, "embedding": 4, "batch": 3, "window": 5, "lr": 0.05},
     "vae": {"hidden": (6,), "latent": 3, "visible": "gaussian", "lr": 0.02, "batch": 8},
     "iwae": {"samples": 3, "batch": 8},
@@ -132,7 +136,14 @@ def film(count, seed):
     return Arrays(x=shown["x"], past=shown["x"][:, None].roll(1, 0).expand(-1, 2, -1, -1, -1))
 
 
+def pattern(count, seed):
+    generator = np.random.default_rng(seed)
+    return strings(TASKS["anbn"], generator.integers(2, 6, count), generator)
+
+
 MAKERS = {
+    "stack_rnn": (pattern, ("", "", "a", "b")),
+    "pattern_lm": (pattern, ("", "", "a", "b")),
     "char_lm": (text, tuple("abcd")),
     "replicated_softmax": (counts, tuple("abcde")),
     "crbm": (film, ()),

@@ -132,6 +132,11 @@ def strings(task: Task, sizes: np.ndarray, rng: np.random.Generator) -> Arrays:
     return Arrays(tokens=code[np.frombuffer("".join(text for text, _ in drawn).encode(), np.uint8)], sure=sure, n=n)
 
 
+def begun(n: Int64[Tensor, " symbols"]) -> Int64[Tensor, " symbols"]:
+    """Return the n of a text whose first symbol begins a string in any case."""
+    return torch.cat([n[:1].clamp(min=1), n[1:]])
+
+
 class Curriculum:
     """Windows of training strings that get longer from epoch to epoch: those with n < k + 3, from epoch k = 0 on.
 
@@ -158,7 +163,7 @@ class Curriculum:
         if min(rows, window, windows, context + 1) < 1:
             raise ValueError(f"there must be at least 1 row, symbol and window, got {rows}, {window} and {windows}")
         fields = whole(text)
-        self.tokens, n = fields["tokens"], fields["n"]
+        self.tokens, n = fields["tokens"], begun(fields["n"])
         self.begins = n.nonzero().squeeze(1)
         self.sizes = n[self.begins]
         self.lengths = torch.cat([self.begins, torch.tensor([len(n)])]).diff()
@@ -198,9 +203,10 @@ class Rows:
 
     def __init__(self, text: Examples, window: int = 500) -> None:
         fields, self.window = whole(text), window
-        begin = fields["n"] > 0
+        n = begun(fields["n"])
+        begin = n > 0
         of = begin.long().cumsum(0) - 1  # the string of a symbol
-        self.n, row = fields["n"][begin].unique(return_inverse=True)
+        self.n, row = torch.unique(n[begin], return_inverse=True)
         place = row[of]
         order = place.argsort(stable=True)
         count = place.bincount()

@@ -143,10 +143,10 @@ def psd_convnet(
     Raises:
         ValueError: the data are not classified images, fewer labels than classes, or a size makes no sense.
     """
+    inputs, shapes = LocalContrast(data.shape, window), [data.shape]
     labelled = subset(data.train, chosen(data, labels, seed))
     if not len(filters) == len(sides) == len(pools):
         raise ValueError(f"each stage needs filters, a side and a pool, got {filters}, {sides} and {pools}")
-    inputs, shapes = LocalContrast(data.shape, window), [data.shape]
     encoders, stages = list[ConvEncoder](), list[nn.Sequential]()
     for count, side, pool in zip(filters, sides, pools, strict=True):
         encoders.append(ConvEncoder(shapes[-1][0], count, side, squash=encoder))
