@@ -232,14 +232,15 @@ def dbm(
     paper=SALAKHUTDINOV + ", section 4.1; dropout of Srivastava et al. (2014), Dropout, table 2",
     figure="error",
     published=0.0079,
-    quick={"pretraining": 5, "joint": 8, "epochs": 12},
+    quick={"pretraining": 8, "epochs": 15},
 )
 def dbm_classifier(
     data: Data,
     seed: int = 0,
     hidden: tuple[int, ...] = (500, 1000),
     pretraining: int = 20,
-    joint: int = 30,
+    joint: int = 1,
+    joint_lr: float = 2e-4,
     dropout: tuple[float, float] = (0.2, 0.5),
     visible: Visible = "bernoulli",
     epochs: int = 40,
@@ -254,6 +255,7 @@ def dbm_classifier(
         hidden: units of each hidden layer.
         pretraining: passes over the data for every RBM.
         joint: passes over the data for the whole machine.
+        joint_lr: first learning rate of these; larger ones drive the second layer's units off.
         dropout: share of the inputs, and of the hidden units, left out while the classifier learns; 0 0 is the form of
             2009, of which 0.95 % is published.
         visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
@@ -264,7 +266,8 @@ def dbm_classifier(
     Raises:
         ValueError: the data have no labels, fewer than two hidden layers, or values outside 0..1 for binary units.
     """
-    first = dbm(data, seed=seed, hidden=hidden, pretraining=pretraining, epochs=joint, batch=batch, visible=visible)
+    sizes, passes = {"hidden": hidden, "batch": batch}, {"pretraining": pretraining, "epochs": joint}
+    first = dbm(data, seed=seed, pretraining_lr=0.02, lr=joint_lr, visible=visible, **sizes, **passes)
     machine = first.system
     assert isinstance(machine, DBM)
     widths = [len(b) for b in machine.b]

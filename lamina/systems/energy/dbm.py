@@ -221,7 +221,7 @@ class DBM(System):
 
     @torch.no_grad()
     def compose(self, layers: Sequence[RBM]) -> None:
-        """Take over weights and chains of the RBMs that `layers_of` made, from the lowest to the top."""
+        """Take over weights of the RBMs that `layers_of` made, from the lowest to the top, and chains of the lowest."""
         for i, (layer, W) in enumerate(zip(layers, self.W, strict=True)):
             low, high = W.shape
             inner = 0 < i < len(self.W) - 1
@@ -229,7 +229,7 @@ class DBM(System):
             below = layer.a[:low].to(W.device)
             self.b[i].copy_((self.b[i] + below) / 2 if i else below)
             self.b[i + 1].copy_(layer.b[:high])
-        self.chains.copy_(torch.cat([layers[i - 1].chains[:, : len(self.b[i])] for i in self.odd], 1))
+        self.chains[:, : len(self.b[1])] = layers[0].chains
 
 
 class MeanField(nn.Module):
@@ -274,7 +274,8 @@ def layers_of(machine: DBM) -> list[RBM]:
     )
     below = [twice, *(Bernoulli((width,)) for width in widths[1:-1])]
     sizes = [*widths[1:-1], 2 * widths[-1]]
-    layers = [RBM(low, size, chains=len(machine.chains)) for low, size in zip(below, sizes, strict=True)]
+    chains = [len(machine.chains), *(0 for _ in sizes[1:])]  # persistent ones drive the upper layers' units off
+    layers = [RBM(low, size, chains=count) for low, size, count in zip(below, sizes, chains, strict=True)]
     layers[0].a.data.copy_(machine.b[0].detach().repeat(2))
     for layer, axis, bias in ((layers[0], 0, "a"), (layers[-1], 1, "b")):
         parametrize.register_parametrization(layer, "W", Twice(axis))
