@@ -23,6 +23,7 @@ from lamina.systems.energy.units import Bernoulli, Gaussian
 from lamina.train.evaluate import seeded
 
 BETAS = 20000  # of the DBM's paper, section 4.1
+UPPER = 0.1  # share of the rate for RBMs of twice as many units upon codes, whose units larger steps drive off
 
 Visible = Literal["bernoulli", "gaussian"]
 
@@ -203,7 +204,7 @@ def dbm(
         seed: of the initial weights, chains, order of the examples and all drawing.
         hidden: units of each hidden layer, from the lowest to the top.
         pretraining: passes over the data for every RBM; 0 leaves it out.
-        pretraining_lr: first learning rate of the RBMs; a tenth of it with Gaussian units.
+        pretraining_lr: first learning rate of the lowest RBM, of the others a tenth; a tenth of both with Gaussian units.
         steps: mean-field steps an update.
         k: Gibbs steps of the chains an update.
         lr: first learning rate of the whole machine; a tenth of it with Gaussian units.
@@ -221,7 +222,7 @@ def dbm(
     def greedy() -> Iterator[Run]:
         layers = layers_of(model)
         source = Mapped(everything(data), doubled)
-        yield from pretrained(layers, source, seed, pretraining, pretraining_lr, batch)
+        yield from pretrained(layers, source, seed, pretraining, pretraining_lr, batch, UPPER)
         model.compose(layers)
 
     run = generative(model, everything(data), seed, epochs, batch, rate(lr, units))

@@ -29,12 +29,18 @@ def machines(units: Bernoulli | Gaussian, hidden: tuple[int, ...], bias: Tensor,
     return [RBM(low, size, a, chains=chains) for low, size, a in zip(below, hidden, biases, strict=True)]
 
 
-def pretrained(layers: Sequence[RBM], source: Examples, seed: int, epochs: int, lr: float, batch: int) -> Iterator[Run]:
-    """Yield runs of RBMs, each upon the codes of the one below, whose means its visible bias begins with."""
+def pretrained(
+    layers: Sequence[RBM], source: Examples, seed: int, epochs: int, lr: float, batch: int, upper: float = 1.0
+) -> Iterator[Run]:
+    """Yield runs of RBMs, each upon the codes of the one below, whose means its visible bias begins with.
+
+    The learning rate of all but the lowest is `upper` times `lr`.
+    """
     for layer in layers:
         if layer is not layers[0]:
             layer.a.data.copy_(log_odds(spread(source, EXAMPLES)["x"]))
-        yield generative(layer, source, seed, epochs, batch, rate(lr, layer.visible))
+        factor = 1.0 if layer is layers[0] else upper
+        yield generative(layer, source, seed, epochs, batch, rate(factor * lr, layer.visible))
         source = Mapped(source, partial(encoded, layer))
 
 
