@@ -204,7 +204,8 @@ def dbm(
         seed: of the initial weights, chains, order of the examples and all drawing.
         hidden: units of each hidden layer, from the lowest to the top.
         pretraining: passes over the data for every RBM; 0 leaves it out.
-        pretraining_lr: first learning rate of the lowest RBM, a tenth of it with Gaussian units; the others have a tenth.
+        pretraining_lr: first learning rate of the lowest RBM, or a tenth of it with Gaussian units; the others have a
+            tenth.
         steps: mean-field steps an update.
         k: Gibbs steps of the chains an update.
         lr: first learning rate of the whole machine; a tenth of it with Gaussian units.
