@@ -158,8 +158,7 @@ class ConditionalRBM(System):
             weight = weights(len(data), len(data), v.dtype, v.device)[:, None]
             h = self.up(v, b.repeat(2, 1)).mul_(weight)
             dv, dh = (v * weight).view(2, *a.shape).sum(0), h.view(2, *b.shape).sum(0)
-        coupling = torch.dot((v @ self.W).flatten(), h.flatten())
-        return {"divergence": (a * dv).sum() + (b * dh).sum() + coupling}
+        return {"divergence": (a * dv).sum() + (b * dh).sum() + (v @ self.W * h).sum()}
 
     def metrics(self, x: Float[Tensor, "batch ..."], past: Float[Tensor, "batch frames ..."]) -> Terms:
         """Return the squared error of the expected frame, in units of the data and summed over its numbers."""

@@ -207,9 +207,9 @@ class DBM(System):
         with torch.no_grad():
             means = [field.sigmoid() for field in fields]
             self.chains.uniform_().lt_(torch.cat([h[len(x) :] for h in means], 1))
-        energy = torch.stack([torch.dot(weight @ states[i], self.b[i]) for i in self.even]).sum()
+        energy = torch.stack([(weight @ states[i] * self.b[i]).sum() for i in self.even]).sum()
         for field, h in zip(fields, means, strict=True):
-            energy = energy + torch.dot(field.flatten(), h.mul_(weight[:, None]).flatten())
+            energy = energy + (field * h.mul_(weight[:, None])).sum()
         return {"divergence": energy}
 
     def metrics(self, x: Float[Tensor, "batch ..."]) -> Terms:

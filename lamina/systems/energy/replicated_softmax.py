@@ -157,7 +157,7 @@ class ReplicatedSoftmax(System):
             if len(self.chains):
                 self.chains.uniform_().lt_(h[len(data) :])
             h.mul_(weight[:, None])
-        return {"divergence": torch.dot(weight @ v, self.a) + torch.dot(field.flatten(), h.flatten())}
+        return {"divergence": (weight @ v * self.a).sum() + (field * h).sum()}
 
     def metrics(self, x: Float[Tensor, "batch vocabulary"]) -> Terms:
         """Return -log p(word | all other words) in nats, for a random word of each document that has any."""
