@@ -50,7 +50,10 @@ class Player:
         self.name, self.every = objective.name, objective.every
         self.fields = fields(objective.loss)
         self.loss: Callable[..., Terms] = torch.compile(objective.loss) if run.compile else objective.loss
-        self.parameters = [p for p in objective.trains.parameters() if p.requires_grad]
+        named = [(name, p) for name, p in objective.trains.named_parameters() if p.requires_grad]
+        if gaps := [name for name, p in named if not dense(p)]:
+            raise ValueError(f"parameter '{gaps[0]}' is a part of a larger tensor; fused optimizers need a copy of it")
+        self.parameters = [p for _, p in named]
         self.optimizer = run.optimizer(self.parameters)
 
 
@@ -245,6 +248,12 @@ def sum_of(terms: Terms) -> Tensor:
     for term in others:
         first = first + term
     return first
+
+
+def dense(parameter: Tensor) -> bool:
+    """Return whether a parameter fills its memory without gaps; torch's fused optimizers write into the gaps instead."""
+    ends = (stride * (size - 1) for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
+    return not parameter.numel() or sum(ends) + 1 == parameter.numel()
 
 
 def first_bad(named: Any) -> str | None:

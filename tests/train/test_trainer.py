@@ -168,6 +168,16 @@ def test_not_finite_gradient_names_the_tensor():
         train(Run(Root(), Batches(Arrays(x=torch.ones(2, 1)), 1), SGD, 2, clip=1.0))
 
 
+def test_parameters_that_fused_optimizers_would_miss_are_refused():
+    """The fused SGD of torch 2.13 takes a parameter's memory for one piece, which that of a slice is not."""
+    run = run_of()
+    run.system.net[0].weight = nn.Parameter(torch.randn(8, 6)[:, :4])
+    with pytest.raises(ValueError, match="parameter 'net.0.weight' is a part of a larger tensor"):
+        Trainer(run)
+    run.system.net[0].weight = nn.Parameter(torch.randn(4, 8).t())  # no gaps
+    Trainer(run)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_low_precision_learns(precision):
     run = run_of(precision=precision, epochs=30)

@@ -260,8 +260,8 @@ class Twice(nn.Module):
         return torch.cat([once, once], self.axis)
 
     def right_inverse(self, both: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Return the first copy."""
-        return both.narrow(self.axis, 0, both.shape[self.axis] // 2)
+        """Return the first copy, in memory of its own, as torch's fused optimizers take parameters to be."""
+        return both.narrow(self.axis, 0, both.shape[self.axis] // 2).clone(memory_format=torch.contiguous_format)
 
 
 def layers_of(machine: DBM) -> list[RBM]:
