@@ -23,7 +23,7 @@ from lamina.systems.energy.units import Bernoulli, Gaussian
 from lamina.train.evaluate import seeded
 
 BETAS = 20000  # of the DBM's paper, section 4.1
-UPPER = 0.1  # share of the rate for RBMs of twice as many units upon codes, whose units larger steps drive off
+UPPER = 0.5  # share of the rate for the upper RBMs of a DBM, which have twice as many units
 
 Visible = Literal["bernoulli", "gaussian"]
 
@@ -186,9 +186,10 @@ def dbm(
     seed: int = 0,
     hidden: tuple[int, ...] = (500, 1000),
     pretraining: int = 20,
-    pretraining_lr: float = 0.03,
+    pretraining_lr: float = 0.1,
     steps: int = 5,
     k: int = 1,
+    centering: float = 0.01,
     lr: float = 0.02,
     batch: int = 100,
     epochs: int = 120,
@@ -204,10 +205,12 @@ def dbm(
         seed: of the initial weights, chains, order of the examples and all drawing.
         hidden: units of each hidden layer, from the lowest to the top.
         pretraining: passes over the data for every RBM; 0 leaves it out.
-        pretraining_lr: first learning rate of the lowest RBM, or a tenth of it with Gaussian units; the others have a
-            tenth.
+        pretraining_lr: first learning rate of the lowest RBM, or a tenth of it with Gaussian units; the others have
+            half of it.
         steps: mean-field steps an update.
         k: Gibbs steps of the chains an update.
+        centering: how fast the centers of the gradient follow the units' means, in 0..1 an update; at 0 it is the
+            paper's gradient, with which the upper layer's units all end up on or off.
         lr: first learning rate of the whole machine; a tenth of it with Gaussian units.
         batch: examples in an update.
         epochs: passes over the data for the whole machine.
@@ -218,7 +221,7 @@ def dbm(
         ValueError: fewer than two hidden layers, or values outside 0..1 for binary units.
     """
     units, bias = units_of(data, visible, binarize)
-    model = DBM(units, hidden, bias, steps, k, CHAINS)
+    model = DBM(units, hidden, bias, steps, k, CHAINS, centering)
 
     def greedy() -> Iterator[Run]:
         layers = layers_of(model)
@@ -269,7 +272,7 @@ def dbm_classifier(
         ValueError: the data have no labels, fewer than two hidden layers, or values outside 0..1 for binary units.
     """
     sizes, passes = {"hidden": hidden, "batch": batch}, {"pretraining": pretraining, "epochs": joint}
-    first = dbm(data, seed=seed, pretraining_lr=0.02, lr=joint_lr, visible=visible, **sizes, **passes)
+    first = dbm(data, seed=seed, lr=joint_lr, visible=visible, **sizes, **passes)
     machine = first.system
     assert isinstance(machine, DBM)
     widths = [len(b) for b in machine.b]

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lamina.core import System, Terms
+from lamina.systems.energy.centering import centered
 from lamina.systems.energy.rbm import RBM, weights
 from lamina.systems.energy.units import Bernoulli, Gaussian, flip
 
@@ -77,6 +78,8 @@ class DBM(System):
         steps: mean-field steps of an update.
         k: Gibbs steps an update. A schedule of "system.k" can raise it in the course of a run.
         chains: persistent chains.
+        centering: how fast the centers of the gradient follow the mean states, in 0..1 an update; at 0 it is the usual
+            gradient (`lamina.systems.energy.centering`).
 
     Raises:
         ValueError: fewer than two hidden layers, or a size below one.
@@ -90,6 +93,7 @@ class DBM(System):
         steps: int = 5,
         k: int = 1,
         chains: int = 100,
+        centering: float = 0.0,
     ) -> None:
         super().__init__()
         if len(hidden) < 2:
@@ -98,13 +102,17 @@ class DBM(System):
             sizes = f"{hidden}, {steps}, {k} and {chains}"
             raise ValueError(f"hidden sizes, steps, k and chains must be at least 1, got {sizes}")
         widths = (math.prod(visible.shape), *hidden)
-        self.visible, self.steps = visible, steps
+        self.visible, self.steps, self.centering = visible, steps, centering
         self.k: float = k  # a schedule may set fractions; they are rounded
         self.even, self.odd = range(0, len(widths), 2), range(1, len(widths), 2)
         self.W = nn.ParameterList([0.01 * torch.randn(low, high) for low, high in pairwise(widths)])
         self.b = nn.ParameterList([torch.zeros(width) for width in widths])
         if bias is not None:
             self.b[0].data.copy_(bias)
+        self.centers: Tensor  # of all layers, one after the other
+        self.register_buffer("centers", torch.zeros(sum(widths)))
+        if centering:
+            self.centers.copy_(torch.cat([visible.mean(self.b[0].detach()[None])[0], torch.full((sum(hidden),), 0.5)]))
         self.chains: Tensor
         self.register_buffer("chains", flip(torch.full((chains, sum(widths[i] for i in self.odd)), 0.5)))
 
@@ -193,7 +201,7 @@ class DBM(System):
             states[i] = flip(theta.sigmoid_()) if i else self.visible.draw(theta)
 
     def loss(self, x: Float[Tensor, "batch ..."]) -> Terms:
-        """Return a surrogate: its value means little, its gradient is that of the bound.
+        """Return a surrogate: its value means little, its gradient is that of the bound, centered.
 
         As in `RBM.loss`, the gradient of F is that of E with the odd layers' means held fixed; data and chains are one
         matrix product.
@@ -203,14 +211,12 @@ class DBM(System):
             model = self.gibbs(self.chains, round(self.k) - 1)
             states = [torch.cat(pair) for pair in zip(data, model, strict=True)]
             weight = weights(len(x), len(self.chains), states[0].dtype, x.device)
-        fields = [self.theta(states, i) for i in self.odd]
-        with torch.no_grad():
-            means = [field.sigmoid() for field in fields]
-            self.chains.uniform_().lt_(torch.cat([h[len(x) :] for h in means], 1))
-        energy = torch.stack([(weight @ states[i] * self.b[i]).sum() for i in self.even]).sum()
-        for field, h in zip(fields, means, strict=True):
-            energy = energy + (field * h.mul_(weight[:, None])).sum()
-        return {"divergence": energy}
+            for i in self.odd:
+                states[i] = self.theta(states, i).sigmoid_()
+            self.chains.uniform_().lt_(torch.cat([states[i][len(x) :] for i in self.odd], 1))
+            self.centers.lerp_(torch.cat([h[: len(x)].mean(0) for h in states]), self.centering)
+        centers = torch.split(self.centers, [len(b) for b in self.b])
+        return {"divergence": centered(weight, states, centers, [*self.W], [*self.b])}
 
     def metrics(self, x: Float[Tensor, "batch ..."]) -> Terms:
         """Return -log p(v | μ) in nats, which tells how well the mean field restores, and not how likely v is."""
@@ -250,14 +256,19 @@ class MeanField(nn.Module):
 
 
 class Twice(nn.Module):
-    """Lays a tensor beside itself along an axis: two copies of some units, with the same weights."""
+    """Lays a tensor beside itself along an axis: two copies of some units, with the same weights.
+
+    Its gradient is the mean of the copies', so that weights and biases go on at the same pace.
+    """
 
     def __init__(self, axis: int) -> None:
         super().__init__()
         self.axis = axis
 
     def forward(self, once: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return torch.cat([once, once], self.axis)
+        half = once / 2
+        both = half + half.detach()
+        return torch.cat([both, both], self.axis)
 
     def right_inverse(self, both: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Return the first copy, in memory of its own, as torch's fused optimizers take parameters to be."""
@@ -275,7 +286,8 @@ def layers_of(machine: DBM) -> list[RBM]:
     below = [twice, *(Bernoulli((width,)) for width in widths[1:-1])]
     sizes = [*widths[1:-1], 2 * widths[-1]]
     chains = [len(machine.chains), *(0 for _ in sizes[1:])]  # persistent ones drive the upper layers' units off
-    layers = [RBM(low, size, chains=count) for low, size, count in zip(below, sizes, chains, strict=True)]
+    made = zip(below, sizes, chains, strict=True)
+    layers = [RBM(low, size, chains=count, centering=machine.centering) for low, size, count in made]
     layers[0].a.data.copy_(machine.b[0].detach().repeat(2))
     for layer, axis, bias in ((layers[0], 0, "a"), (layers[-1], 1, "b")):
         parametrize.register_parametrization(layer, "W", Twice(axis))
