@@ -94,11 +94,31 @@ class Samples(Protocol):
 
 
 @runtime_checkable
+class Completes(Protocol):
+    """Systems that go on with a text as is most probable."""
+
+    def complete(self, prompt: Tensor, length: int, width: int, without: tuple[int, ...] = ()) -> Tensor:
+        """Return at most `width` texts that begin with a prompt and go on by `length` symbols other than those in
+        `without`, the best first.
+        """
+
+
+@runtime_checkable
 class Scores(Protocol):
     """Systems that say how likely each example is."""
 
     def score(self, x: Tensor) -> Tensor:
         """Return a log-likelihood up to a constant, in nats, (examples,)."""
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """Systems that answer questions about stories, with fields as `lamina.data.stories` has them."""
+
+    def answer(self, story: Tensor, question: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probability of each symbol as the answer (examples, vocabulary), and how much each look at the
+        story attends to each of its last statements, the most recent first (examples, looks, statements).
+        """
 
 
 @dataclass

@@ -117,9 +117,14 @@ def read(path: Path, seed: int = 0) -> Data:
     Raises:
         ValueError: it cannot be used; one line says why.
     """
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix in (".txt", ".jsonl"):
+        from lamina.data.story_files import holds_stories, read_stories
+
+        if holds_stories(path):
+            return read_stories(path, seed)
     if path.is_dir():
         return read_stored(path, seed) if any(path.glob("*.npy")) else read_pictures(path, seed)
-    suffix = path.suffix.lower()
     if suffix in (".txt", ".jsonl"):
         from lamina.data.text import read_text
 

@@ -152,13 +152,22 @@ class Curriculum:
         context: tokens that a window shares with the one before.
         first: number of the first epoch, where another run went on before.
         seed: of the strings.
+        balanced: draw short strings more often, so that strings of each length have as many symbols.
 
     Raises:
         ValueError: a size below one.
     """
 
     def __init__(
-        self, text: Examples, rows: int, window: int, windows: int, context: int = 0, first: int = 0, seed: int = 0
+        self,
+        text: Examples,
+        rows: int,
+        window: int,
+        windows: int,
+        context: int = 0,
+        first: int = 0,
+        seed: int = 0,
+        balanced: bool = False,
     ) -> None:
         if min(rows, window, windows, context + 1) < 1:
             raise ValueError(f"there must be at least 1 row, symbol and window, got {rows}, {window} and {windows}")
@@ -168,7 +177,7 @@ class Curriculum:
         self.sizes = n[self.begins]
         self.lengths = torch.cat([self.begins, torch.tensor([len(n)])]).diff()
         self.rows, self.window, self.windows, self.context = rows, window, windows, context
-        self.first, self.seed = first, seed
+        self.first, self.seed, self.balanced = first, seed, balanced
 
     def __len__(self) -> int:
         return self.windows
@@ -189,7 +198,10 @@ class Curriculum:
     def row(self, allowed: Int64[Tensor, " strings"], need: int, rng: torch.Generator) -> Int64[Tensor, " {need}"]:
         """Return so many symbols of strings that are drawn with replacement."""
         most = need // int(self.lengths[allowed].min()) + 1
-        drawn = allowed[torch.randint(len(allowed), (most,), generator=rng)]
+        if self.balanced:
+            drawn = allowed[torch.multinomial(1 / self.lengths[allowed], most, replacement=True, generator=rng)]
+        else:
+            drawn = allowed[torch.randint(len(allowed), (most,), generator=rng)]
         lengths = self.lengths[drawn]
         shift = self.begins[drawn] - (lengths.cumsum(0) - lengths)
         return self.tokens[(torch.arange(int(lengths.sum())) + shift.repeat_interleave(lengths))[:need]]

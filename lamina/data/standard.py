@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamina.data.babi import babi, numbers
 from lamina.data.color import cifar10, from_bytes, svhn
 from lamina.data.dataset import Data, split
 from lamina.data.encoder import encoder
@@ -18,7 +19,10 @@ from lamina.data.fetch import Debian, File, Https, Mirror, Npm, fetch
 from lamina.data.patterns import patterns
 from lamina.data.photos import photos
 from lamina.data.plane import mixture, moons, spiral
+from lamina.data.problems import PROBLEMS
 from lamina.data.series import ball, read_series
+from lamina.data.tapes import tapes
+from lamina.data.world import world
 
 IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
 
@@ -134,8 +138,39 @@ STANDARD: dict[str, Callable[..., Data]] = {
     "moons": moons,
     "spiral": spiral,
     "patterns": patterns,
+    "babi": babi,
+    "world": world,
+    "tape": tapes,
+    **PROBLEMS,
 }
 """The data sets that are known by name."""
+
+SIZED: dict[str, Callable[..., Data]] = {"encoder": encoder, **PROBLEMS}
+"""Those whose name may be followed by a size, as adding:400."""
+
+
+def byword(spec: str, seed: int = 0) -> Data:
+    """Texts as words: byword:novel.txt, byword:english, byword:least=2:case:novel.txt.
+
+    Args:
+        spec: a text, perhaps with settings before it; see `lamina.data.byword.settings`.
+        seed: of the choice of validation pieces.
+    """
+    from lamina.data.byword import byword as anew
+    from lamina.data.byword import settings
+
+    text, least, lower = settings(spec)
+    return anew(load(text, seed), least, lower)
+
+
+KINDS: dict[str, Callable[[str, int], Data]] = {
+    "byword": byword,
+    "patterns": patterns,
+    "tape": tapes,
+    "babi": lambda tasks, seed: babi(numbers(tasks), seed),
+    "world": world,
+}
+"""Those of several kinds, of which the name says which, as patterns:anbn."""
 
 
 def load(spec: str | Path, seed: int = 0) -> Data:
@@ -152,10 +187,10 @@ def load(spec: str | Path, seed: int = 0) -> Data:
     name, _, sources = str(spec).partition(":")
     if name == "english" and sources:
         return english(seed, tuple(sources.split(",")))
-    if name == "encoder" and sources.isdigit():
-        return encoder(seed, patterns=int(sources))
-    if name == "patterns" and sources:
-        return patterns(sources, seed)
+    if name in SIZED and sources.isdigit():
+        return SIZED[name](seed, int(sources))
+    if name in KINDS and sources:
+        return KINDS[name](sources, seed)
     if name == "series" and sources:
         return read_series(Path(sources).expanduser())
     if str(spec) in STANDARD:

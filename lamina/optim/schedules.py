@@ -72,6 +72,25 @@ def one_cycle(peak: float, warmup: float = 0.3, start: float = 0.04, stop: float
     return lambda progress: rise(progress / warmup) if progress < warmup else fall((progress - warmup) / (1 - warmup))
 
 
+def exponential(stop: float) -> Schedule:
+    """Fall from 1 to `stop`, by the same factor in each stretch of the run.
+
+    >>> exponential(0.25)(0.5)
+    0.5
+    """
+    return lambda progress: stop**progress
+
+
+def inverse_sigmoid(stop: float, slow: float = 1000.0) -> Schedule:
+    """Fall from 1 - 1 / (1 + slow) to `stop` as slow / (slow + exp(c progress)); Bengio et al. (2015), section 2.4.
+
+    >>> [round(inverse_sigmoid(0.25)(progress), 2) for progress in (0, 0.5, 0.8, 1)]
+    [1.0, 0.95, 0.62, 0.25]
+    """
+    rate = math.log(slow) - math.log(stop / (1 - stop))
+    return lambda progress: slow / (slow + math.exp(rate * progress))
+
+
 def late(value: float, begin: float, before: float = 0.0) -> Schedule:
     """Be `before` until progress `begin`, and `value` from there on."""
     return lambda progress: value if progress >= begin else before
