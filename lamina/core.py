@@ -115,6 +115,10 @@ class Scores(Protocol):
 class Answers(Protocol):
     """Systems that answer questions about stories, with fields as `lamina.data.stories` has them."""
 
+    @property
+    def new_words(self) -> bool:
+        """Whether symbols above those of the vocabulary are read, and answered, as words never seen before."""
+
     def answer(self, story: Tensor, question: Tensor) -> tuple[Tensor, Tensor]:
         """Return the probability of each symbol as the answer (examples, vocabulary), and how much each look at the
         story attends to each of its last statements, the most recent first (examples, looks, statements).

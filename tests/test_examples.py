@@ -41,3 +41,10 @@ def test_strategies(run, tmp_path, monkeypatch):
 def test_transfer(run, capsys):
     run("transfer", "digits", "--epochs", 1, "--each", 1, 5, "--draws", 2)
     assert "| none |" in capsys.readouterr().out
+
+
+def test_ring(run, capsys):
+    run("ring", 64)
+    told = capsys.readouterr().out
+    assert "mount-doom" in told
+    assert "of 3 right" in told

@@ -15,7 +15,7 @@ ROOT = Path(lamina.__file__).parent
 LAYERS = [
     {"core", "kernels"},
     {"modules", "losses", "data", "optim"},
-    {"sampling"},
+    {"sampling", "decoding"},
     {"systems"},
     {"train"},
     {"analysis"},

@@ -26,7 +26,9 @@ from lamina.analysis.page import (
 )
 from lamina.analysis.pictures import Points, as_images, chart, filters, pictures
 from lamina.core import Run, Samples
+from lamina.data.byword import are_words, joined
 from lamina.data.dataset import Data
+from lamina.data.text import END
 from lamina.train.display import clock
 from lamina.train.evaluate import evaluating, seeded
 from lamina.train.fit import Result
@@ -168,7 +170,9 @@ def samples(run: Run, data: Data) -> Html:
 
 
 def written(tokens: Tensor, data: Data) -> str:
-    """Return symbols as text; those of more than one character stand apart."""
+    """Return symbols as text; words as one reads them, other symbols of more than one character apart."""
+    if data.classes[:1] == (END,) and are_words(data.classes):
+        return joined(data.classes[t] for t in tokens[:SYMBOLS].flatten().tolist())
     symbols = [data.classes[t] if t < len(data.classes) else f"<{t}>" for t in tokens[:SYMBOLS].flatten().tolist()]
     return ("" if all(len(symbol) == 1 for symbol in data.classes) else " ").join(symbols)
 

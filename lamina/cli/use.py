@@ -8,14 +8,16 @@ import torch
 import tyro
 from torch import Tensor
 
+from lamina.cli.answer import reply
 from lamina.cli.options import parse
-from lamina.core import Predicts, Samples, Source, metric_fields
+from lamina.core import Answers, Completes, Predicts, Samples, Source, System, metric_fields
+from lamina.data import byword, stories
 from lamina.data.batches import Batches
 from lamina.data.dataset import Data
 from lamina.data.examples import Examples, whole
 from lamina.data.files import fit_to, read_image, relabel
 from lamina.data.standard import load as load_data
-from lamina.data.text import END, UNKNOWN, Windows, recoded
+from lamina.data.text import UNKNOWN, Windows, recoded
 from lamina.recipes.saved import load
 from lamina.train.display import numbers
 from lamina.train.evaluate import evaluate
@@ -43,19 +45,23 @@ class Evaluate:
 
 @dataclass(kw_only=True)
 class Predict:
-    """What a trained run says of pictures or rows.
+    """What a trained run says of pictures or rows, or answers to a question on a story.
 
     Args:
         run: folder of the run.
         files: pictures, or files of rows (.csv, .npz, .parquet).
-        top: classes to tell for each.
+        top: classes or answers to tell for each.
         invert: swap dark and bright first, as for dark ink on white paper.
+        story: a text, or the path of one, that a question is about.
+        question: to answer.
     """
 
     run: Folder_
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
     top: int = 1
     invert: bool = False
+    story: str | None = None
+    question: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -69,6 +75,7 @@ class Sample:
         length: symbols in each text.
         temperature: below 1 makes text more likely, above 1 more surprising.
         prompt: what each text begins with.
+        beam: in place of drawing, search for the most probable texts, and keep so many at each symbol.
         seed: of the random numbers.
     """
 
@@ -78,6 +85,7 @@ class Sample:
     length: int = 200
     temperature: float = 1.0
     prompt: str = ""
+    beam: int | None = None
     seed: int = 0
 
 
@@ -97,11 +105,14 @@ def evaluate_command(words: list[str]) -> int:
 
 
 def predict_command(words: list[str]) -> int:
-    """Print the most probable classes of each picture or row."""
+    """Print the most probable classes of each picture or row, or the answer to a question."""
     options = parse(Predict, words, "lamina predict")
-    if not options.files:
-        raise ValueError("lamina predict needs a picture or a file of rows after the run")
+    asked = options.story is not None or options.question is not None
+    if not options.files and not asked:
+        raise ValueError("lamina predict needs a picture or a file of rows after the run, or --story and --question")
     system, outline = load(options.run), Folder(options.run).description()["data"]
+    if asked or isinstance(system, Answers):
+        return answer_command(system, outline, options)
     if not isinstance(system, Predicts):
         raise ValueError(f"{options.run} holds a {type(system).__name__}, which predicts no classes")
     classes = outline["classes"]
@@ -110,6 +121,16 @@ def predict_command(words: list[str]) -> int:
         best = system.predict(x).topk(min(options.top, len(classes)))
         for name, likely, which in zip(names, best.values.tolist(), best.indices.tolist(), strict=True):
             print(name, *(f"{classes[k]} {p:.4f}" for k, p in zip(which, likely, strict=True)), sep="  ")
+    return 0
+
+
+def answer_command(system: System, outline: dict[str, Any], options: Predict) -> int:
+    """Print the answer to a question, and the statements that it comes from."""
+    if not isinstance(system, Answers):
+        raise ValueError(f"{options.run} holds a {type(system).__name__}, which answers no questions on stories")
+    if options.files or options.story is None or options.question is None:
+        raise ValueError(f"{options.run} answers questions: give it --story and --question, and no other file")
+    print(*reply(system, outline["classes"], options.story, options.question, options.top), sep="\n")
     return 0
 
 
@@ -131,11 +152,15 @@ def sample_command(words: list[str]) -> int:
 
 def say(system: Any, symbols: list[str], options: Sample) -> int:
     """Print or write texts."""
-    prompt = [symbols.index(c if c in symbols else UNKNOWN) for c in options.prompt]
-    tokens: Tensor = system.sample(
-        options.n, options.length, options.temperature, torch.tensor(prompt, dtype=torch.int64)
-    )
-    text = "\n".join("".join(symbols[t] for t in row).split(END)[0] for row in tokens.tolist())
+    prompt = byword.read(options.prompt, symbols)
+    if options.beam is None:
+        tokens: Tensor = system.sample(options.n, options.length, options.temperature, prompt)
+    elif isinstance(system, Completes):
+        unknown = tuple(number for number, symbol in enumerate(symbols) if symbol == UNKNOWN)
+        tokens = system.complete(prompt, options.length, options.beam, unknown)[: options.n]
+    else:
+        raise ValueError(f"{options.run} holds a {type(system).__name__}, which has no --beam")
+    text = "\n".join(byword.written(row, symbols) for row in tokens.tolist())
     if options.out is None:
         print(text)
     else:
@@ -174,9 +199,15 @@ def part(data: Data, split: str) -> Examples:
 
 
 def source_of(examples: Examples, data: Data, outline: dict[str, Any]) -> Source:
-    """Return what to evaluate on: the windows of a text in order, or batches of examples made to fit the run."""
+    """Return what to evaluate on: the windows of a text in order, or batches of examples made to fit the run.
+
+    Raises:
+        ValueError: the run answers questions, and the data has none.
+    """
     if "tokens" in outline["fields"]:
         return Windows(recoded(examples, data.classes, outline["classes"]), 16, 50)
+    if "story" in outline["fields"]:
+        return Batches(stories.recoded(examples, data.classes, outline["classes"]), 500, shuffle=False)
     return Batches(made_to_fit(examples, data, outline), 500, shuffle=False)
 
 

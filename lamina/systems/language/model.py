@@ -11,11 +11,16 @@ With the symbol x_t, its embedding e_t, and the top layer's state h_t:
 Training is backpropagation through time, truncated: a batch holds one window of each of its rows' texts, the next batch
 the windows that follow. The state goes on from window to window, the gradient does not.
 
+With scheduled sampling, each x_t that the network reads in training, but the first of a window, is the true one with
+probability `truth`, and else one drawn from the p(x_t | ...) that the network has just told (teacher forcing: 1).
+
 Mikolov et al. (2010), Recurrent neural network based language model; Graves (2013), Generating sequences with recurrent
 neural networks, sections 2 and 3; cells of Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al. (2000),
-and of Cho et al. (2014); truncation of Williams & Peng (1990); dropout where Zaremba et al. (2014) have it.
+and of Cho et al. (2014); truncation of Williams & Peng (1990); dropout where Zaremba et al. (2014) have it; one matrix
+for embedding and output as in Press & Wolf (2017); scheduled sampling of Bengio et al. (2015).
 
-Differs from the papers: no peepholes; in the GRU the reset gate acts after the product, as in torch's own layer.
+Differs from the papers: no peepholes; in the GRU the reset gate acts after the product, as in torch's own layer; with
+scheduled sampling the symbols of a window are drawn first, and then it is learned from in one pass.
 """
 
 import math
@@ -26,6 +31,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lamina.core import System, Terms
+from lamina.decoding.beam import beam_search
+from lamina.losses.large_softmax import linear_cross_entropy
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU | nn.RNN]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 REMEMBER = 1.0  # bias of forget gates at first (Jozefowicz et al. 2015, An empirical exploration of recurrent networks)
@@ -45,9 +52,10 @@ class LanguageModel(System):
         cell: kind of the layers: "lstm", "gru" or "rnn".
         dropout: share of the activations that are dropped between layers, while training.
         rows: the most rows of a training batch; the state of each is kept from batch to batch.
+        tied: let the matrix of the embedding be that of the output too.
 
     Raises:
-        ValueError: a size below one, a dropout outside 0..1, or an unknown cell.
+        ValueError: a size below one, a dropout outside 0..1, an unknown cell, or sizes that cannot be tied.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class LanguageModel(System):
         cell: str = "lstm",
         dropout: float = 0.0,
         rows: int = 64,
+        tied: bool = False,
     ) -> None:
         super().__init__()
         sizes = {"vocabulary": vocabulary, "hidden": hidden, "layers": layers, "embedding": embedding, "rows": rows}
@@ -68,11 +77,15 @@ class LanguageModel(System):
             raise ValueError(f"dropout is a share of at least 0 and below 1, got {dropout}")
         if cell not in CELLS:
             raise ValueError(f"unknown cell '{cell}'; known: {', '.join(CELLS)}")
-        self.vocabulary = vocabulary
+        if tied and embedding != hidden:
+            raise ValueError(f"tied weights need an embedding of the size of a layer, got {embedding} and {hidden}")
+        self.vocabulary, self.truth = vocabulary, 1.0
         self.embed = nn.Embedding(vocabulary, embedding)
         self.cells = CELLS[cell](embedding, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, vocabulary)
+        if tied:
+            self.head.register_parameter("weight", None)
         if cell == "lstm":
             with torch.no_grad():
                 for name, bias in self.cells.named_parameters():
@@ -113,6 +126,31 @@ class LanguageModel(System):
         return torch.cat(drawn, 1)[:, 1:]
 
     @torch.no_grad()
+    def complete(
+        self, prompt: Int[Tensor, " given"], length: int = 20, width: int = 10, without: tuple[int, ...] = ()
+    ) -> Int[Tensor, "texts symbols"]:
+        """Return the most probable texts that begin with a prompt, as far as beam search finds them, the best first.
+
+        Args:
+            prompt: symbols.
+            length: the most symbols that follow it; a text that ends earlier is filled with symbol 0.
+            width: texts that are kept at each step; with 1 the search is greedy.
+            without: symbols that must not follow, such as that of unknown words.
+
+        Raises:
+            ValueError: a length or width below one, or a symbol that the model does not have.
+        """
+
+        def step(tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            logits, state = self.following(tokens, state)
+            logits[:, :, list(without)] = -torch.inf
+            return logits, state
+
+        given = torch.cat([prompt.new_full((1,), BEGIN), self.checked(prompt)]).to(self.state.device)
+        found, _ = beam_search(step, self.nothing(1), given, length, width, BEGIN, of_rows)
+        return torch.cat([given[1:].expand(len(found), -1), found], 1)
+
+    @torch.no_grad()
     def score(self, x: Int[Tensor, "texts symbols"]) -> Float[Tensor, " texts"]:
         """Return log p(x) of whole texts in nats, from their first symbol on.
 
@@ -127,9 +165,21 @@ class LanguageModel(System):
         self, tokens: Int[Tensor, "rows time"], state: Float[Tensor, "parts layers rows hidden"]
     ) -> tuple[Float[Tensor, "rows time vocabulary"], Float[Tensor, "parts layers rows hidden"]]:
         """Return the logits of the symbol after each of `tokens`, and the state to go on with."""
+        h, end = self.told(tokens, state)
+        return F.linear(h, self.output(), self.head.bias), end
+
+    def told(
+        self, tokens: Int[Tensor, "rows time"], state: Float[Tensor, "parts layers rows hidden"]
+    ) -> tuple[Float[Tensor, "rows time hidden"], Float[Tensor, "parts layers rows hidden"]]:
+        """Return what the output layer reads after each of `tokens`, and the state to go on with."""
         begin = tuple(state) if len(state) == 2 else state[0]
         h, end = self.cells(self.drop(self.embed(tokens)), begin)
-        return self.head(self.drop(h)), torch.stack(end) if len(state) == 2 else end[None]
+        return self.drop(h), torch.stack(end) if len(state) == 2 else end[None]
+
+    def output(self) -> Float[Tensor, "vocabulary hidden"]:
+        """Return W."""
+        weight: Tensor | None = self.head.weight
+        return self.embed.weight if weight is None else weight
 
     def loss(
         self, tokens: Int[Tensor, "rows time"], targets: Int[Tensor, "rows time"], fresh: Bool[Tensor, " rows"]
@@ -147,10 +197,22 @@ class LanguageModel(System):
         rows = len(tokens)
         if rows > self.state.shape[2]:
             raise ValueError(f"a batch of {rows} rows for a model that keeps the state of {self.state.shape[2]}")
-        logits, end = self.following(tokens, begun(self.state[:, :, :rows], fresh))
+        begin = begun(self.state[:, :, :rows], fresh)
+        h, end = self.told(tokens if self.truth >= 1 else self.mixed(tokens, begin), begin)
         with torch.no_grad():
             self.state[:, :, :rows] = end
-        return {"nll": cross_entropy(logits, targets)}
+        return {"nll": linear_cross_entropy(h.flatten(0, 1), self.output(), self.head.bias, targets.flatten())}
+
+    @torch.no_grad()
+    def mixed(
+        self, tokens: Int[Tensor, "rows time"], state: Float[Tensor, "parts layers rows hidden"]
+    ) -> Int[Tensor, "rows time"]:
+        """Return a window in which a symbol is true with probability `truth`, and else the model's own."""
+        told = [tokens[:, :1]]
+        for true in tokens[:, 1:, None].unbind(1):
+            logits, state = self.following(told[-1], state)
+            told.append(torch.where(torch.rand_like(logits[:, :, 0]) < self.truth, true, draw(logits[:, -1], 1.0)))
+        return torch.cat(told, 1)
 
     def metrics(
         self, tokens: Int[Tensor, "rows time"], targets: Int[Tensor, "rows time"], fresh: Bool[Tensor, " rows"]
@@ -188,6 +250,13 @@ def begun(
 ) -> Float[Tensor, "parts layers rows hidden"]:
     """Return the state with zeros for the rows that begin a text."""
     return state.masked_fill(fresh[:, None], 0.0)
+
+
+def of_rows(
+    state: Float[Tensor, "parts layers rows hidden"], rows: Int[Tensor, " chosen"]
+) -> Float[Tensor, "parts layers chosen hidden"]:
+    """Return the state of some rows."""
+    return state.index_select(2, rows)
 
 
 def cross_entropy(

@@ -8,10 +8,19 @@ import torch
 from torch.nn import functional as F
 
 from lamina.core import Samples, Scores
+from lamina.data.byword import byword
 from lamina.data.dataset import Data
-from lamina.data.examples import Arrays
+from lamina.data.examples import Arrays, whole
 from lamina.data.text import Windows, from_texts
-from lamina.recipes.language import bits_beside_yardsticks, by_frequency, char_lm
+from lamina.losses import large_softmax
+from lamina.recipes.language import (
+    bits_beside_yardsticks,
+    by_frequency,
+    char_lm,
+    perplexity_beside_counts,
+    word_lm,
+)
+from lamina.systems.language.kneser_ney import KneserNey
 from lamina.systems.language.model import LanguageModel
 from lamina.train.evaluate import evaluate
 from lamina.train.fit import fit
@@ -215,6 +224,87 @@ def test_evaluation_from_the_middle_is_refused():
         system.metrics(**batch(rows=3, fresh=False))
 
 
+def test_tied_weights_are_one_matrix():
+    system, free = model(hidden=4, tied=True), model(hidden=4)
+    free.load_state_dict(system.state_dict() | {"head.weight": system.embed.weight.detach()})
+    assert sum(p.numel() for p in system.parameters()) == sum(p.numel() for p in free.parameters()) - 7 * 4
+    fields = batch()
+    assert torch.equal(system.following(fields["tokens"], system.nothing(3))[0],
+                       free.following(fields["tokens"], free.nothing(3))[0])  # fmt: skip
+    tied, apart = gradient(system, fields), gradient(free, fields)
+    torch.testing.assert_close(tied["embed.weight"], apart["embed.weight"] + apart["head.weight"])
+    with pytest.raises(ValueError, match="an embedding of the size of a layer, got 4 and 5"):
+        model(tied=True)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_large_vocabulary_has_the_same_loss_and_gradient(cell, monkeypatch):
+    system, fields = model(cell), batch()
+    expected = gradient(system, fields)
+    monkeypatch.setattr(large_softmax, "LARGE", 1)
+    monkeypatch.setattr(large_softmax, "CHUNK", 5 * 7)
+    for name, slope in gradient(system, fields).items():
+        torch.testing.assert_close(slope, expected[name], rtol=0, atol=1e-12)
+
+
+# Scheduled sampling
+
+
+def test_a_whole_share_of_truth_is_teacher_forcing_bit_for_bit():
+    forced, scheduled = small(), small(truth=0.4)
+    scheduled.schedules = {name: lambda progress: 1.0 for name in scheduled.schedules} | {"lr": forced.schedules["lr"]}
+    first, second = Trainer(forced), Trainer(scheduled)
+    for trainer in (first, second):
+        list(trainer)
+    assert torch.equal(weights(first), weights(second))
+
+
+def test_what_is_read_is_true_at_its_share_and_else_the_model_s_own():
+    """4,000 rows, seed 0: the share of truth within 4 standard errors; without truth, the law of the model's texts."""
+    system, count = model(vocabulary=3, seed=4, rows=4000), 4000
+    with torch.no_grad():
+        for parameter in system.parameters():
+            parameter.mul_(3)
+    torch.manual_seed(0)
+    tokens = torch.tensor([[0, 1, 2]]).expand(count, -1)
+    system.truth = 0.0
+    own = system.mixed(tokens, system.nothing(count))
+    assert (own[:, 0] == 0).all()  # the first of a window is true
+    logits = torch.from_numpy(written_out(system, "lstm", torch.tensor([[0, 0], [0, 1], [0, 2]])))
+    p = (logits[0, 0].softmax(0)[:, None] * logits[:, 1].softmax(1)).flatten()
+    found = (3 * own[:, 1] + own[:, 2]).bincount(minlength=9).double() / count
+    assert ((found - p).abs() < 4 * (p * (1 - p) / count).sqrt()).all()
+    system.truth = 0.7
+    share = (system.mixed(tokens, system.nothing(count))[:, 1] == 1).double().mean()
+    expected = 0.7 + 0.3 * p[3:6].sum()
+    assert abs(share - expected) < 4 * (expected * (1 - expected) / count) ** 0.5
+
+
+def test_the_loss_is_that_of_what_is_read_and_the_gradient_goes_through_no_draw():
+    system, fields = model(), batch()
+    system.truth = 0.5
+    torch.manual_seed(3)
+    found = gradient(system, fields)
+    torch.manual_seed(3)
+    mixed = system.mixed(fields["tokens"], system.nothing(3))
+    assert not torch.equal(mixed, fields["tokens"])
+    system.truth = 1.0
+    expected = gradient(system, fields | {"tokens": mixed})
+    for name, slope in found.items():
+        assert torch.equal(slope, expected[name]), name
+
+
+def test_the_share_of_truth_falls_as_it_is_told():
+    for decay in ("linear", "exponential", "inverse-sigmoid"):
+        share = small(truth=0.25, decay=decay).schedules["system.truth"]
+        assert share(0.0) == pytest.approx(1.0, abs=2e-3)
+        assert share(1.0) == pytest.approx(0.25)
+        assert all(share(k / 10) > share((k + 1) / 10) for k in range(10))
+    assert list(small().schedules) == ["lr"]
+    with pytest.raises(ValueError, match="truth is a share"):
+        small(truth=0.0)
+
+
 # Samples
 
 
@@ -415,3 +505,33 @@ def test_yardsticks_are_what_they_say():
     assert 2.99 < figures["bits_by_frequency"] < 3.05
     assert 2.99 < figures["bits_bzip2"] < 4.5
     assert 2.99 < figures["bits_xz"] < 4.5
+
+
+def test_perplexity_stands_beside_that_of_counts():
+    train, test = "a b c a b d. " * 60, "a b c x. a d. " * 20
+    data = byword(from_texts("toy", train, test, test), least=1)
+    run = word_lm(data, hidden=6, batch=3, window=7, epochs=1)
+    figures = perplexity_beside_counts(run)
+    assert list(figures) == ["perplexity", "perplexity_kneser_ney", "unknown", "bits", "nll"]
+    assert figures["perplexity"] == pytest.approx(math.exp(evaluate(run.system, run.test)["nll"]))
+    text = whole(data.test)["tokens"].numpy()
+    told = text[: len(text) // 7 * 7]  # what is left at the end fills no window
+    counts = KneserNey(whole(data.train)["tokens"].numpy(), len(data.classes), 5)
+    assert figures["perplexity_kneser_ney"] == pytest.approx(counts.perplexity(told))
+    assert figures["unknown"] == pytest.approx((told == 1).mean())
+    assert 0.1 < figures["unknown"] < 0.2
+    with pytest.raises(ValueError, match="perplexity needs a test text"):
+        perplexity_beside_counts(word_lm(Data("toy", data.train, None, None, data.classes), hidden=6))
+
+
+def test_words_begin_near_zero_and_weights_are_tied_if_asked_for():
+    data = byword(from_texts("toy", "a b c a b d. " * 60, "a b", "a c"), least=1)
+    run = word_lm(data, hidden=6)
+    assert run.system.embed.weight.abs().max() <= 0.1
+    assert run.system.output() is run.system.embed.weight
+    share = whole(data.train)["tokens"].bincount() + 1
+    torch.testing.assert_close(run.system.head.bias.softmax(0), share / share.sum())
+    free = word_lm(data, hidden=6, tied=False, embedding=4).system
+    assert free.output().shape == (len(data.classes), 6)
+    with pytest.raises(ValueError, match="word_lm needs a text of tokens"):
+        word_lm(Data("digits", Arrays(x=torch.rand(4, 3), y=torch.zeros(4)), classes=("0", "1")))
