@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import gemm, inputs, lenet, machines, results, trainer, turns
+from benchmarks import gemm, inputs, language, lenet, machines, memn2n, results, trainer, turns
 from benchmarks.results import Result, Row, Target
 from lamina.data.batches import Batches
 from lamina.data.examples import Arrays
+from lamina.data.text import Windows
 from lamina.modules.lenet import lenet5
+from lamina.train.trainer import Trainer, Update
 
 
 @pytest.mark.parametrize("module", [turns, results])
@@ -106,6 +108,19 @@ def test_loops_do_the_same_arithmetic(size, monkeypatch):
             assert torch.equal(mine, its)
 
 
+def test_word_models_do_the_same_arithmetic():
+    """Without dropout, over two epochs of a vocabulary that lamina takes in chunks."""
+    sizes = language.SIZES | {"vocabulary": 1200, "hidden": 8, "embedding": 8, "dropout": 0.0}
+    source = Windows(Arrays(tokens=torch.randint(1200, (60,))), 3, 5)
+    run = language.run_of(sizes, source, False, epochs=2)
+    net = language.network(**sizes)
+    net.load_state_dict({k: v for k, v in run.system.state_dict().items() if k != "state"})
+    theirs = torch.stack(list(language.plain(net, source, 2)))
+    ours = torch.stack([event.terms["nll"] for event in Trainer(run) if isinstance(event, Update)])
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    assert theirs[4:].mean() < theirs[:4].mean()
+
+
 def test_usual_lenet_is_lamina_s():
     torch.manual_seed(0)
     usual, ours, x = inputs.usual(), lenet5((1, 28, 28), 10), torch.randn(4, 1, 28, 28)
@@ -173,6 +188,16 @@ def test_machines_make_every_update_and_learn(name):
     assert (W.shape, a.shape, b.shape) == ((784, 20), (784,), (20,))
     field = a + 0.5 * W.sum(1)  # of pixels, with half of the hidden units on
     assert np.corrcoef(field, means)[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("way", ["numpy, as the port", "torch", "lamina"])
+def test_memory_networks_make_the_same_updates(way):
+    expected = memn2n.by_numpy(1, lambda: None, updates=30, noise=0.0)
+    calls = []
+    found = memn2n.WAYS[way](1, lambda: calls.append(1), updates=30, noise=0.0)
+    assert len(calls) == 30
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
 
 
 RESULT = Result(

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lamina.systems.memory.stack_rnn import StackRNN, moved
+from lamina.systems.memory.stack_rnn import StackRNN
+from lamina.systems.memory.unrolled import moved
 
 SIGNS = {True: "+−·", False: "+<>"}  # of a stack, of a list
 SURE = 0.8  # weight of an action that is drawn in black
@@ -47,7 +48,7 @@ def trace(system: StackRNN, tokens: Int[Tensor, " time"], rounded: bool | None =
     h, cells = system.unpacked(system.nothing(1))
     actions, memories, units = [], [], []
     for token in tokens[:, None]:
-        h, action, value = system.reaction(token, h, cells, rounded=system.rounded if rounded is None else rounded)
+        h, action, value, _ = system.reaction(token, h, cells, rounded=system.rounded if rounded is None else rounded)
         cells = moved(cells, action, value, system.place)
         actions.append(action)
         memories.append(cells)

@@ -1,10 +1,13 @@
-"""Word to the user while numba compiles, which could look like a hang."""
+"""When a compiled kernel can run, and word to the user while numba compiles it, which could look like a hang."""
 
 import contextlib
 import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+import torch
+from torch import Tensor
 
 PATIENCE = 2.0  # seconds before a word is due; a kernel that is kept from an earlier program takes less
 
@@ -28,3 +31,9 @@ def announced(function: Any, name: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def compiled(weight: Tensor) -> bool:
+    """Return whether the compiled kernel can compute with weights like this."""
+    plain = not (torch.compiler.is_compiling() or torch.is_autocast_enabled(weight.device.type))
+    return plain and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)

@@ -29,7 +29,14 @@ class Sources(TypedDict):
 
 
 def sources(
-    data: Data, rows: int, window: int, windows: int, context: int = 0, first: int = 0, seed: int = 0
+    data: Data,
+    rows: int,
+    window: int,
+    windows: int,
+    context: int = 0,
+    first: int = 0,
+    seed: int = 0,
+    balanced: bool = False,
 ) -> Sources:
     """Return strings that get longer and held-out ones in rows; or the windows of a text.
 
@@ -42,7 +49,7 @@ def sources(
     if "n" not in outline:
         held = [None if part is None else Windows(part, rows, window) for part in (data.valid, data.test)]
         return {"train": Windows(data.train, rows, window), "valid": held[0], "test": held[1]}
-    train = Curriculum(data.train, rows, window, windows, context, first, seed)
+    train = Curriculum(data.train, rows, window, windows, context, first, seed, balanced)
     valid, test = (None if part is None else Rows(part) for part in (data.valid, data.test))
     return {"train": train, "valid": valid, "test": test}
 
@@ -105,17 +112,22 @@ def stack_rnn(
     recurrent: bool = False,
     reach: int = 2,
     depth: int = 200,
-    noise: float = 1.0,
+    scale: float = 8.0,
+    noise: float = 0.5,
+    rounding: float = 0.5,
     rounded: bool = True,
     restarts: int = 8,
     screening: int = 25,
-    window: int = 25,
+    every: int = 25,
     context: int = 25,
+    window: int = 500,
     batch: int = 1,
-    windows: int = 400,
-    lr: float = 0.1,
+    windows: int = 40,
+    balanced: bool = True,
+    lr: float = 0.05,
     clip: float = 15.0,
-    epochs: int = 10,
+    average: float | None = 0.97,
+    epochs: int = 40,
 ) -> Run:
     """Train a recurrent network with stacks to tell the next symbol of strings that get longer from epoch to epoch.
 
@@ -129,49 +141,62 @@ def stack_rnn(
         recurrent: let the units depend on those before.
         reach: cells of each memory that feed the units.
         depth: cells of a memory.
+        scale: of the weights at first; 1 is the paper's.
         noise: standard deviation of the noise on actions while training.
+        rounding: share of the run after which actions are rounded in training too; 1 for never.
         rounded: evaluate with rounded actions.
         restarts: networks to begin with, of which the best on longer strings goes on; one has no screening.
         screening: epochs of each.
-        window: symbols of each row whose error makes an update.
+        every: symbols of each row whose errors make a step of the weights; 1 is the paper's.
         context: symbols before them that the gradient goes back through as well; in a text there are none.
+        window: symbols of each row in a batch, within which these steps are taken.
         batch: rows of each network.
-        windows: updates of an epoch on patterns.
-        lr: learning rate for the sum over the symbols of an update; one network's falls to zero in the second half,
+        windows: batches of an epoch on patterns.
+        balanced: draw short strings more often, so that those of each length have as many symbols.
+        lr: learning rate for the sum over the symbols of a step; one network's falls to zero in the second half,
             that of the best of several begins at a fourth.
         clip: largest component of the error that reaches a unit.
+        average: decay per batch of a moving average of the weights, which is what is evaluated.
         epochs: of the network that goes on.
 
     Raises:
         ValueError: the data is no text, or a size does not fit.
     """
     rate = lr * batch * window  # the loss is a mean
+    sizes = (hidden, stacks, memory, stay, recurrent, reach, depth, noise, clip, rounded, batch, every, rate)
     apart = "n" in data.outline()["fields"]  # strings are drawn for each network, a text is the same for all
 
     def net() -> StackRNN:
-        return StackRNN(
-            len(data.classes), hidden, stacks, memory, stay, recurrent, reach, depth, noise, clip, rounded, batch
-        )
+        made = StackRNN(len(data.classes), *sizes, exact=apart)
+        with torch.no_grad():
+            torch._foreach_mul_(list(made.parameters()), scale)
+        return made
 
     def screened() -> Iterator[Run]:
         nets = [net() for _ in range(restarts)]
         stage = Run(
-            **sources(data, batch * restarts if apart else batch, window, windows, context, seed=seed),
+            **sources(data, batch * restarts if apart else batch, window, windows, context, 0, seed, balanced),
             system=Restarts(nets, apart),
             optimizer=partial(torch.optim.SGD, lr=restarts * rate, fused=True),
             epochs=screening,
         )
         yield stage
         assert stage.valid is not None
-        found = [evaluate(one, stage.valid)["nll"] for one in nets]
+        found = [next(iter(evaluate(one, stage.valid).values())) for one in nets]
         run.system.load_state_dict(nets[found.index(min(found))].state_dict())
 
     first = screening if restarts > 1 else 0
+    falling = linear_to_zero(rate / 4) if first else linear_to_zero(rate, 0.5)
     run = Run(
-        **sources(data, batch, window, windows, context, first, seed),
+        **sources(data, batch, window, windows, context, first, seed, balanced),
         system=net(),
         optimizer=partial(torch.optim.SGD, lr=rate, fused=True),
-        schedules={"lr": linear_to_zero(rate / 4) if first else linear_to_zero(rate, 0.5)},
+        schedules={
+            "lr": falling,
+            "system.rate": falling,
+            "system.rounding": lambda progress: float(progress > rounding),
+        },
+        average=average,
         epochs=epochs,
         before=screened if restarts > 1 else None,
     )

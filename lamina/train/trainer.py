@@ -251,7 +251,7 @@ def sum_of(terms: Terms) -> Tensor:
 
 
 def dense(parameter: Tensor) -> bool:
-    """Return whether a parameter fills its memory without gaps; torch's fused optimizers write into the gaps instead."""
+    """Return whether a parameter fills its memory without gaps, into which torch's fused optimizers would write."""
     ends = (stride * (size - 1) for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
     return not parameter.numel() or sum(ends) + 1 == parameter.numel()
 

@@ -172,7 +172,7 @@ def test_parameters_that_fused_optimizers_would_miss_are_refused():
     """The fused SGD of torch 2.13 takes a parameter's memory for one piece, which that of a slice is not."""
     run = run_of()
     run.system.net[0].weight = nn.Parameter(torch.randn(8, 6)[:, :4])
-    with pytest.raises(ValueError, match="parameter 'net.0.weight' is a part of a larger tensor"):
+    with pytest.raises(ValueError, match=r"parameter 'net\.0\.weight' is a part of a larger tensor"):
         Trainer(run)
     run.system.net[0].weight = nn.Parameter(torch.randn(4, 8).t())  # no gaps
     Trainer(run)

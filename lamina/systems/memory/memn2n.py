@@ -37,9 +37,8 @@ from torch.nn import functional as F
 
 from lamina.core import System, Terms
 from lamina.kernels import hops as kernel
-from lamina.kernels.compiling import announced
+from lamina.kernels.compiling import announced, compiled
 from lamina.kernels.threads import in_threads
-from lamina.systems.memory.stack_rnn import compiled
 
 SCALE = 0.1  # standard deviation of the first weights (section 4.2)
 

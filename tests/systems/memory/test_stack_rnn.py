@@ -15,10 +15,11 @@ from lamina.data.patterns import TASKS, Curriculum, Rows, patterns, strings
 from lamina.data.standard import load
 from lamina.kernels import compiling
 from lamina.kernels import stack as kernel
+from lamina.kernels.vectors import LANES
 from lamina.recipes.stacks import lengths_solved, right, stack_rnn
-from lamina.systems.memory import stack_rnn as module
 from lamina.systems.memory.restarts import Restarts
-from lamina.systems.memory.stack_rnn import StackRNN, moved
+from lamina.systems.memory.stack_rnn import StackRNN
+from lamina.systems.memory.unrolled import UnrolledStackRNN, moved
 from lamina.train.evaluate import evaluate
 from lamina.train.fit import fit
 
@@ -48,14 +49,14 @@ def batch(span=12, time=12, rows=2, seed=0, fresh=True):
     return tokens[:, :-1], tokens[:, span + 1 - time :], torch.full((rows,), fresh)
 
 
-def learned(system, *windows, noise=0.7):
+def learned(system, *windows, noise=0.7, learn=StackRNN.learn):
     """Return the loss of the last of several windows, its gradient, and the state after it."""
     system.state.zero_()
     system.zero_grad()
     generator = torch.Generator().manual_seed(3)
     for window in windows:
         size = (*window[0].shape, len(system.A))
-        loss = system.learn(*window, noise * torch.randn(size, generator=generator, dtype=torch.float64))["nll"]
+        loss = learn(system, *window, noise * torch.randn(size, generator=generator, dtype=torch.float64))["nll"]
     loss.backward()
     return loss.detach(), {name: p.grad.clone() for name, p in system.named_parameters()}, system.state.clone()
 
@@ -66,17 +67,53 @@ def learned(system, *windows, noise=0.7):
 @forms
 @pytest.mark.parametrize("clip", [1e9, 0.02])
 @pytest.mark.parametrize("time", [12, 5])
-def test_kernel_has_loss_state_and_gradient_of_the_loop(form, clip, time, monkeypatch):
-    """Two windows, the second from where the first ended; with a context, and with errors cut. To 1e-12."""
-    system = net(clip=clip, **form)
+@pytest.mark.parametrize(("every", "rounding"), [(0, 0.0), (1, 0.0), (3, 0.0), (3, 1.0)])
+def test_kernel_has_loss_state_and_gradient_of_the_loop(form, clip, time, every, rounding):
+    """Two windows, the second from where the first ended; with a context, cut errors, steps within. To 1e-11."""
+    system = net(clip=clip, every=every, rate=0.5, rounding=rounding, **form)
     windows = batch(time=time), batch(time=time, seed=1, fresh=False)
     found = learned(system, *windows)
-    monkeypatch.setattr(module, "compiled", lambda weight: False)
-    expected = learned(system, *windows)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
-    if clip == 1e9:
-        cut = learned(net(clip=0.02, **form), *windows)[1]
-        assert not torch.allclose(cut["U"], found[1]["U"], rtol=1e-3)
+    expected = learned(system, *windows, learn=UnrolledStackRNN.learn)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+    other = learned(net(clip=0.02 if clip == 1e9 else 1e9, every=every, rate=0.5, rounding=rounding, **form), *windows)[
+        1
+    ]
+    assert not torch.allclose(other["U"], found[1]["U"], rtol=1e-3)
+
+
+@forms
+def test_loop_has_the_gradient_of_autograd(form):
+    """The stored and linearized steps of the loop, of which the weights have not moved since, to 1e-12."""
+    system, (tokens, targets, fresh) = net(clip=1e9, **form), batch(time=5)
+    found = learned(system, (tokens, targets, fresh), noise=0, learn=UnrolledStackRNN.learn)[1]
+    system.zero_grad()
+    logits = UnrolledStackRNN.following(system.train(), tokens, system.nothing(2))[0][:, -5:]
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
+    expected = {name: parameter.grad for name, parameter in system.named_parameters()}
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@forms
+def test_many_steps_are_kept_in_a_window(form):
+    """300 symbols, after each of which a step is taken: what is stored is moved several times. To 1e-9."""
+    system, window = net(scale=1.0, rows=1, every=1, rate=9.0, **form), batch(span=300, time=290, rows=1)
+    found, expected = (learned(system, window, learn=by) for by in (StackRNN.learn, UnrolledStackRNN.learn))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_a_window_of_steps_is_windows_of_one_step():
+    """Without a context, steps within a window are those of an optimizer after windows as short, to 1e-12."""
+    results = []
+    for every, size in ((3, 12), (0, 3)):
+        system, (tokens, targets, fresh) = net(every=every, rate=2.0 * size / 12), batch(span=12, time=12)
+        sgd = torch.optim.SGD(system.parameters(), lr=system.rate)
+        for begin in range(0, 12, size):
+            part = slice(begin, begin + size)
+            sgd.zero_grad()
+            system.loss(tokens[:, part], targets[:, part], fresh & (begin == 0))["nll"].backward()
+            sgd.step()
+        results.append(dict(system.named_parameters()))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-13)
 
 
 @forms
@@ -100,7 +137,7 @@ def test_gradient_is_that_of_finite_differences(form):
 def test_kernel_reads_as_the_loop_does(form, rounded):
     system = net(rounded=rounded, rows=40, **form).eval()
     tokens, begin = batch(span=30, rows=40)[0], system.nothing(40)
-    looped, state = system.following(tokens, begin)
+    looped, state = UnrolledStackRNN.following(system, tokens, begin)
     with torch.no_grad():
         found, end = system.following(tokens, begin)
         first, middle = system.following(tokens[:, :11], begin)
@@ -134,9 +171,14 @@ def test_float32_is_near(monkeypatch):
 
 
 def kernel_moved(cells, action, value, head):
-    after = np.empty_like(cells)
-    kernel.move(cells, action, value, after, head)
-    return after
+    """Move one memory by the kernel, among as many as make a vector."""
+    depth, lanes = len(cells), LANES
+    form = kernel.form_of(2, 1, 0, 1, len(action), 1, depth, head)
+    rows, decisions = np.full((depth + 2, lanes), EMPTY), np.zeros((len(action) + 1, lanes))
+    rows[1:-1, 0], decisions[:-1, 0], decisions[-1, 0] = cells, action, value
+    (kernel.move_stack if head < 0 else kernel.move_list)(form, rows.ravel(), decisions.ravel(), 0, depth)
+    assert (rows[[0, -1]] == EMPTY).all()
+    return rows[1:-1, 0]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -261,7 +303,9 @@ def test_counting_is_learned_and_the_best_restart_goes_on():
     task = TASKS["anbn"]
     sizes = np.arange(60) % 3 + 2, np.arange(2, 7).repeat(3), np.arange(2, 9).repeat(3)
     data = Data("small", *(strings(task, n, rng) for n in sizes), ("", "", "a", "b"))
-    run = stack_rnn(data, hidden=10, stacks=2, depth=30, restarts=2, screening=8, epochs=2, windows=250)
+    sizes = {"hidden": 10, "stacks": 2, "depth": 30, "restarts": 2, "screening": 8, "epochs": 2, "windows": 250}
+    paper = {"scale": 1.0, "rounding": 1.0, "balanced": False, "average": None, "lr": 0.1}
+    run = stack_rnn(data, noise=1.0, window=25, **sizes, **paper)
     assert isinstance(run.train, Curriculum)
     fit(run)
     figures = lengths_solved(run)
@@ -283,6 +327,7 @@ def test_text_is_learned_too(tmp_path):
     ("call", "message"),
     [
         (lambda: net(hidden=0), "hidden must be at least 1"),
+        (lambda: net(every=-1), "every is a number"),
         (lambda: net(depth=2), "a stack of depth 2 is too small"),
         (lambda: net(memory="list", depth=4, reach=4), "a list of depth 4 is too small to be read 4"),
         (lambda: net().loss(*batch(rows=3)), "a batch of 3 rows"),
@@ -296,6 +341,18 @@ def test_text_is_learned_too(tmp_path):
 def test_bad_arguments_are_one_line(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_mistakes_come_before_nats():
+    """The net set by hand makes none; a net at random tells few symbols, and the nats are those of any other model."""
+    rows = Rows(strings(TASKS["anbn"], np.repeat([2, 5], 9), np.random.default_rng(0)), window=20)
+    for system, (low, high) in ((counter(), (0.0, 1e-6)), (net(vocabulary=4), (0.05, 1.0))):
+        plain = evaluate(system.eval(), rows)
+        system.exact = True
+        found = evaluate(system, rows)
+        assert list(found) == ["wrong", "bits", "nll"]
+        assert low <= found["wrong"] <= high
+        assert {name: found[name] for name in plain} == plain
 
 
 def test_the_user_is_told_of_a_long_compilation(monkeypatch, capsys):
