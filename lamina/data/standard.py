@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamina.data.babi import babi, numbers
+from lamina.data.babi_files import published
 from lamina.data.color import cifar10, from_bytes, svhn
 from lamina.data.dataset import Data, split
 from lamina.data.encoder import encoder
@@ -168,6 +169,8 @@ KINDS: dict[str, Callable[[str, int], Data]] = {
     "patterns": patterns,
     "tape": tapes,
     "babi": lambda tasks, seed: babi(numbers(tasks), seed),
+    "babi-en": lambda tasks, seed: published(numbers(tasks), seed),
+    "babi-en-10k": lambda tasks, seed: published(numbers(tasks), seed, large=True),
     "world": world,
 }
 """Those of several kinds, of which the name says which, as patterns:anbn."""
