@@ -41,7 +41,7 @@ def list_command(words: list[str]) -> int:
         published = "–" if recipe.published is None else shown(recipe.published, recipe.unit)
         paper = recipe.paper.partition(")")[0] + ")"  # authors and year; docs/results.md has all of it
         table.add_row(recipe.name, recipe.data, recipe.figure, published, measured(recipe) or "–", paper)
-    wide = max(shutil.get_terminal_size().columns, 140)
+    wide = max(shutil.get_terminal_size().columns, 150)
     Console(width=wide).print(table, highlight=False)
     return 0
 
@@ -51,7 +51,7 @@ def data_command(words: list[str]) -> int:
     options = parse(Show, words, "lamina data")
     if not options.name:
         for name, make in STANDARD.items():
-            print(f"{name:<10} {(make.__doc__ or '').splitlines()[0]}")
+            print(f"{name:<16} {(make.__doc__ or '').splitlines()[0]}")
         print("\nor the path of your own: a folder of pictures, .npz, .csv, .parquet, a folder of .npy, .txt, .jsonl")
         return 0
     data = load_data(options.name)
