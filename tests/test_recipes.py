@@ -73,6 +73,7 @@ ARGUMENTS = {
     "pattern_lm": {"hidden": 6, "embedding": 4, "window": 8, "batch": 3, "windows": 8},
     "sequence": {"hidden": 6, "batch": 8, "lr": 0.02},
     "ntm": {"hidden": 10, "slots": 6, "size": 8, "learned": True, "batch": 8, "lr": 0.03},
+    "sam": {"hidden": 10, "slots": 6, "size": 8, "nearest": 2, "batch": 8, "lr": 0.03},
     "char_lm": {"hidden": 6, "embedding": 4, "batch": 3, "window": 5, "lr": 0.05},
     "word_lm": {"hidden": 6, "batch": 3, "window": 5, "lr": 0.1, "dropout": 0.0, "truth": 0.7},
     "vae": {"hidden": (6,), "latent": 3, "visible": "gaussian", "lr": 0.02, "batch": 8},
@@ -166,6 +167,7 @@ def tape(count, seed):
 
 MAKERS = {
     "ntm": (tape, ()),
+    "sam": (tape, ()),
     "memnn": (stories, (NOTHING, UNKNOWN, "a", "b", "c", "d", "went")),
     "memn2n": (stories, (NOTHING, UNKNOWN, "a", "b", "c", "d", "went")),
     "stack_rnn": (pattern, ("", "", "a", "b")),

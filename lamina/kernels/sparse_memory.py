@@ -84,20 +84,43 @@ def scan(memory, inverse, query, places, best):
         offer(slot, dot(memory[slot], query) * inverse[slot], places, best)
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def begin(query, directions, first):
+    """Return the first slot in the bucket of a query, for each table."""
+    at = np.empty(len(first), np.int64)
+    for table in range(len(first)):
+        at[table] = first[table, bucket(query, directions[table])]
+    return at
+
+
+@njit(cache=True, nogil=True)
+def advance(at, ahead, some):
+    """Fill the slots that the chains of all tables have come to, go on by one in each, and return how many there are.
+
+    What lies far apart in a large memory is then fetched at the same time, where one chain after the other would wait.
+    """
+    count = 0
+    for table in range(len(at)):
+        slot = at[table]
+        if slot != NONE:
+            some[count], at[table] = slot, ahead[table, slot]
+            count += 1
+    return count
+
+
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
 def search(memory, inverse, query, directions, first, ahead, seen, turn, places, best):
     """Do the same among the slots that share a bucket with the query in any table; return how many these are."""
     places[:], best[:] = NONE, -np.inf
-    count = 0
-    for table in range(len(first)):
-        slot = first[table, bucket(query, directions[table])]
-        while slot != NONE:
+    at, some, total, count = begin(query, directions, first), np.empty(len(first), np.int64), 0, len(first)
+    while count:
+        count = advance(at, ahead, some)
+        for slot in some[:count]:
             if seen[slot] != turn:
                 seen[slot] = turn
-                count += 1
+                total += 1
                 offer(slot, dot(memory[slot], query) * inverse[slot], places, best)
-            slot = ahead[table, slot]
-    return count
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ from lamina.data.tapes import Tapes, bayes, groups
 from lamina.modules.cells import Cell
 from lamina.modules.deep_cells import Stacked
 from lamina.modules.ntm import NTM, Controller
+from lamina.modules.sam import SAM
 from lamina.modules.torch_cells import LSTM
 from lamina.optim.schedules import linear_to_zero
 from lamina.optim.wrappers import Maker
@@ -48,6 +49,24 @@ def bits_by_size(run: Run) -> dict[str, float]:
         if outline["name"] == "tape:ngrams":
             figures["bayes" + ending] = float(bayes(some).mean())
     return figures
+
+
+def sizes(name: str, data: Data) -> tuple[int, int]:
+    """Return the inputs and the outputs of a step of tapes.
+
+    Raises:
+        ValueError: the data has no tapes.
+    """
+    fields = data.outline()["fields"]
+    if lacking := {"tape", "y", "told", "steps"} - fields.keys():
+        told = f"{data.name} has {', '.join(fields)} and lacks {', '.join(sorted(lacking))}"
+        raise ValueError(f"{name} needs tapes: give tape:copy or another of lamina.data.tapes; {told}")
+    return fields["tape"][2], fields["y"][2]
+
+
+def kept(data: Data) -> list[Tapes | None]:
+    """Return batches of the tapes to validate and to test on."""
+    return [None if part is None else Tapes(part, 100, shuffle=False) for part in (data.valid, data.test)]
 
 
 @recipe(
@@ -104,17 +123,13 @@ def ntm(
     Raises:
         ValueError: the data has no tapes, or a size does not fit.
     """
-    fields = data.outline()["fields"]
-    if lacking := {"tape", "y", "told", "steps"} - fields.keys():
-        told = f"{data.name} has {', '.join(fields)} and lacks {', '.join(sorted(lacking))}"
-        raise ValueError(f"ntm needs tapes: give tape:copy or another of lamina.data.tapes; {told}")
-    inputs, outputs = fields["tape"][2], fields["y"][2]
+    inputs, outputs = sizes("ntm", data)
     reader: Cell
     if cell == "ntm":
         reader = NTM(inputs, controller, hidden, slots, size, reads, writes, reach, learned)
     else:
         reader = Stacked([LSTM(inputs if i == 0 else hidden, hidden) for i in range(layers)])
-    held = [None if part is None else Tapes(part, 100, shuffle=False) for part in (data.valid, data.test)]
+    held = kept(data)
     make: Maker = partial(torch.optim.Adam, lr=lr, fused=True)
     if optimizer == "rmsprop":
         make = partial(torch.optim.RMSprop, lr=lr, alpha=0.95, eps=1e-4, centered=True, momentum=momentum)
@@ -124,6 +139,61 @@ def ntm(
         valid=held[0],
         test=held[1],
         optimizer=make,
+        schedules={"lr": linear_to_zero(lr, 0.5)},
+        clip=clip,
+        epochs=epochs,
+    )
+
+
+@recipe(
+    paper="Rae et al. (2016), Scaling memory-augmented neural networks with sparse reads and writes, figure 2 (copy)",
+    figure="bits",
+    unit="bits",
+    published=None,
+    data="tape:copy",
+    measure=bits_by_size,
+)
+def sam(
+    data: Data,
+    seed: int = 0,
+    hidden: int = 100,
+    slots: int = 128,
+    size: int = 32,
+    heads: int = 1,
+    nearest: int = 4,
+    tables: int = 0,
+    batch: int = 16,
+    lr: float = 1e-3,
+    clip: float = 1.0,
+    epochs: int = 16,
+) -> Run:
+    """Train an LSTM with a sparse memory to answer tapes.
+
+    Args:
+        data: tapes, such as tape:copy, tape:repeat, tape:recall, tape:ngrams and tape:sort.
+        seed: of the weights and of the order of the tapes.
+        hidden: units of the LSTM.
+        slots: of the memory.
+        size: numbers in a slot.
+        heads: each reads, and writes.
+        nearest: slots that a head reads.
+        tables: hash tables to search the nearest slots in; 0 looks at all slots.
+        batch: tapes of an update.
+        lr: learning rate of Adam; it falls to zero in the second half.
+        clip: largest norm of the gradient.
+        epochs: passes over the tapes.
+
+    Raises:
+        ValueError: the data has no tapes, or a size does not fit.
+    """
+    inputs, outputs = sizes("sam", data)
+    held = kept(data)
+    return Run(
+        system=Transducer(SAM(inputs, hidden, slots, size, heads, nearest, tables), outputs),
+        train=Tapes(data.train, batch, seed=seed),
+        valid=held[0],
+        test=held[1],
+        optimizer=partial(torch.optim.Adam, lr=lr, fused=True),
         schedules={"lr": linear_to_zero(lr, 0.5)},
         clip=clip,
         epochs=epochs,
