@@ -250,7 +250,7 @@ def dbm_classifier(
     visible: Visible = "bernoulli",
     epochs: int = 40,
     batch: int = 100,
-    lr: float = 0.5,
+    lr: float = 0.1,
 ) -> Run:
     """Train the machine of `dbm`, and then a classifier of x and its mean field that begins with its weights.
 
@@ -272,7 +272,7 @@ def dbm_classifier(
         ValueError: the data have no labels, fewer than two hidden layers, or values outside 0..1 for binary units.
     """
     sizes, passes = {"hidden": hidden, "batch": batch}, {"pretraining": pretraining, "epochs": joint}
-    first = dbm(data, seed=seed, lr=joint_lr, visible=visible, **sizes, **passes)
+    first = dbm(data, seed=seed, pretraining_lr=0.02, lr=joint_lr, visible=visible, **sizes, **passes)
     machine = first.system
     assert isinstance(machine, DBM)
     widths = [len(b) for b in machine.b]
