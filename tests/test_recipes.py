@@ -89,7 +89,7 @@ ARGUMENTS = {
     "dbn": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
     "dbn_classifier": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
     "dbm": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
-    "dbm_classifier": {"hidden": (6, 5), "pretraining": 1, "joint": 1, "batch": 8},
+    "dbm_classifier": {"hidden": (6, 5), "pretraining": 1, "joint": 1, "batch": 8, "lr": 0.5},
     "ladder": {"hidden": (6,), "costs": (1.0, 0.1, 0.1), "labels": 12, "batch": 8},
     "cluster_label": {
         "features": "raw",
