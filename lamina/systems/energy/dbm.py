@@ -213,7 +213,7 @@ class DBM(System):
             weight = weights(len(x), len(self.chains), states[0].dtype, x.device)
             for i in self.odd:
                 states[i] = self.theta(states, i).sigmoid_()
-            self.chains.uniform_().lt_(torch.cat([states[i][len(x) :] for i in self.odd], 1))
+            flip(torch.cat([states[i][len(x) :] for i in self.odd], 1), out=self.chains)
             self.centers.lerp_(torch.cat([h[: len(x)].mean(0) for h in states]), self.centering)
         centers = torch.split(self.centers, [len(b) for b in self.b])
         return {"divergence": centered(weight, states, centers, [*self.W], [*self.b])}

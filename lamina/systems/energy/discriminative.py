@@ -158,7 +158,7 @@ class DiscriminativeRBM(System):
                 means = model.mean(0) - data.mean(0)
             shown = self.field(model) + self.U[label]
             if len(self.chains):
-                self.chains.copy_(flip(shown.detach().sigmoid()))
+                flip(shown.detach().sigmoid(), out=self.chains)
             rise = (self.d[label] + F.softplus(shown).sum(-1)).mean() - s.gather(1, y[:, None]).mean()
             terms["generative"] = self.generative * (means @ self.a + rise)  # the carrier has no parameter
         return terms

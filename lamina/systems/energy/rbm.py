@@ -172,7 +172,7 @@ class RBM(System):
         with torch.no_grad():
             h = field.sigmoid()
             if len(self.chains):
-                self.chains.uniform_().lt_(h[len(data) :])
+                flip(h[len(data) :], out=self.chains)
             if self.sparsity:
                 self.activity.lerp_(h[: len(data)].mean(0), 1 - SMOOTHING)
             if self.centering:

@@ -155,7 +155,7 @@ class ReplicatedSoftmax(System):
         with torch.no_grad():
             h = field.sigmoid()
             if len(self.chains):
-                self.chains.uniform_().lt_(h[len(data) :])
+                flip(h[len(data) :], out=self.chains)
             h.mul_(weight[:, None])
         return {"divergence": (weight @ v * self.a).sum() + (field * h).sum()}
 

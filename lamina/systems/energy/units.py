@@ -14,10 +14,22 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lamina.kernels import flips
+from lamina.kernels.compiling import compiled
 
-def flip(p: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """Return ones with probability `p`, else zeros. Takes half the time of `torch.bernoulli`."""
-    return torch.rand_like(p).lt_(p)
+
+def flip(p: Float[Tensor, "*any"], out: Float[Tensor, "*any"] | None = None) -> Float[Tensor, "*any"]:
+    """Return ones with probability `p`, else zeros.
+
+    Args:
+        p: probabilities.
+        out: where to write, contiguous; a new tensor by default.
+    """
+    out = torch.empty_like(p, memory_format=torch.contiguous_format) if out is None else out
+    if compiled(p) and p.dtype == torch.float32:
+        flips.flip(p.detach(), out)
+        return out
+    return out.uniform_().lt_(p)
 
 
 class Bernoulli(nn.Module):
