@@ -10,11 +10,12 @@ string is told right if each of its sure symbols, and that first one, is the mos
 
 A data set is a text (see `lamina.data.text`) with two more fields: `sure`, and `n`, which is that of the string at its
 first symbol and 0 at the others. Training strings have an n below 15 or 20. Validation strings, which choose among
-networks, have n of 2 to 5 and of 20 to 30, longer than in training. Test strings have n of 2 to 59, 200 each, as in the
-authors' code; above 30 none was seen before.
+networks, have n of 2 to 30, twice as long as in training. Test strings have n of 2 to 59, 200 each, as in the authors'
+code; above 30 none was seen before.
 """
 
 import difflib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ from lamina.data.dataset import Data
 from lamina.data.examples import Arrays, Examples, whole
 from lamina.data.text import END, UNKNOWN
 
-CHOOSE = (*range(2, 6), *range(20, 31))  # n of the validation strings
+CHOOSE = range(2, 31)  # n of the validation strings
 TEST = range(2, 60)  # n of the test strings
 UNTOLD = -100  # a target that does not count; torch's cross-entropy leaves it out
 
@@ -92,7 +93,7 @@ TASKS = {
 }
 
 
-def patterns(task: str = "anbn", seed: int = 0, count: int = 2000, held: int = 5, repeats: int = 200) -> Data:
+def patterns(task: str = "anbn", seed: int = 0, count: int = 2000, held: int = 20, repeats: int = 200) -> Data:
     """Strings of an algorithmic pattern, such as patterns:anbn.
 
     Args:
@@ -140,9 +141,9 @@ def begun(n: Int64[Tensor, " symbols"]) -> Int64[Tensor, " symbols"]:
 class Curriculum:
     """Windows of training strings that get longer from epoch to epoch: those with n < k + 3, from epoch k = 0 on.
 
-    Each row of a batch reads strings of its own, drawn anew in every epoch, from an empty memory on. A batch has
-    `tokens`, `targets` and `fresh`, as those of `lamina.data.text.Windows`; with a context the tokens begin so many
-    symbols before those that the targets follow.
+    Each row of a batch reads strings of its own, drawn anew in every epoch; an epoch has some episodes, which begin
+    with an empty memory. A batch has `tokens`, `targets` and `fresh`, as those of `lamina.data.text.Windows`; with a
+    context the tokens begin so many symbols before those that the targets follow.
 
     Args:
         text: strings with the fields of this module.
@@ -153,6 +154,7 @@ class Curriculum:
         first: number of the first epoch, where another run went on before.
         seed: of the strings.
         balanced: draw short strings more often, so that strings of each length have as many symbols.
+        episodes: of an epoch.
 
     Raises:
         ValueError: a size below one.
@@ -168,16 +170,20 @@ class Curriculum:
         first: int = 0,
         seed: int = 0,
         balanced: bool = False,
+        episodes: int = 1,
     ) -> None:
-        if min(rows, window, windows, context + 1) < 1:
-            raise ValueError(f"there must be at least 1 row, symbol and window, got {rows}, {window} and {windows}")
+        if min(rows, window, episodes, context + 1) < 1 or windows < episodes:
+            raise ValueError(
+                "there must be at least 1 row, symbol, window and episode, and a window in each episode: "
+                f"got {rows}, {window}, {windows} and {episodes}"
+            )
         fields = whole(text)
         self.tokens, n = fields["tokens"], begun(fields["n"])
         self.begins = n.nonzero().squeeze(1)
         self.sizes = n[self.begins]
         self.lengths = torch.cat([self.begins, torch.tensor([len(n)])]).diff()
         self.rows, self.window, self.windows, self.context = rows, window, windows, context
-        self.first, self.seed, self.balanced = first, seed, balanced
+        self.first, self.seed, self.balanced, self.episodes = first, seed, balanced, episodes
 
     def __len__(self) -> int:
         return self.windows
@@ -187,13 +193,23 @@ class Curriculum:
         rng = torch.Generator().manual_seed(mixed)
         shortest = int(self.sizes.min())
         allowed = (self.sizes < max(self.first + k + 3, shortest + 1)).nonzero().squeeze(1)
-        need = self.context + self.windows * self.window
-        text = torch.stack([self.row(allowed, need, rng) for _ in range(self.rows)])
+        long = math.ceil(self.windows / self.episodes)  # windows of an episode
+        need = self.context + long * self.window
+        texts = [torch.stack([self.row(allowed, need, rng) for _ in range(self.rows)]) for _ in range(self.episodes)]
+        for i in range(start, self.windows):
+            yield self.batch(texts[i // long], i % long)
+
+    def batch(self, text: Int64[Tensor, "rows symbols"], place: int) -> Batch:
+        """Return a batch of an episode.
+
+        The first has no context, or its symbols would not be learned from; if others have, the second reads it again.
+        """
+        context = self.context if place else 0
+        begin = (place - (context > 0)) * self.window
+        middle, end = begin + context, begin + context + self.window
         before = F.pad(text[:, :-1], (1, 0))
-        for begin in range(start * self.window, self.windows * self.window, self.window):
-            middle, end = begin + self.context, begin + self.context + self.window
-            fresh = torch.full((self.rows,), begin == 0)
-            yield {"tokens": before[:, begin:end], "targets": text[:, middle:end], "fresh": fresh}
+        fresh = torch.full((self.rows,), begin == 0)
+        return {"tokens": before[:, begin:end], "targets": text[:, middle:end], "fresh": fresh}
 
     def row(self, allowed: Int64[Tensor, " strings"], need: int, rng: torch.Generator) -> Int64[Tensor, " {need}"]:
         """Return so many symbols of strings that are drawn with replacement."""

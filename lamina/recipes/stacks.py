@@ -37,6 +37,7 @@ def sources(
     first: int = 0,
     seed: int = 0,
     balanced: bool = False,
+    episodes: int = 1,
 ) -> Sources:
     """Return strings that get longer and held-out ones in rows; or the windows of a text.
 
@@ -49,7 +50,7 @@ def sources(
     if "n" not in outline:
         held = [None if part is None else Windows(part, rows, window) for part in (data.valid, data.test)]
         return {"train": Windows(data.train, rows, window), "valid": held[0], "test": held[1]}
-    train = Curriculum(data.train, rows, window, windows, context, first, seed, balanced)
+    train = Curriculum(data.train, rows, window, windows, context, first, seed, balanced, episodes)
     valid, test = (None if part is None else Rows(part) for part in (data.valid, data.test))
     return {"train": train, "valid": valid, "test": test}
 
@@ -124,6 +125,7 @@ def stack_rnn(
     batch: int = 1,
     windows: int = 40,
     balanced: bool = True,
+    episodes: int = 4,
     lr: float = 0.05,
     clip: float = 15.0,
     average: float | None = 0.97,
@@ -153,6 +155,7 @@ def stack_rnn(
         batch: rows of each network.
         windows: batches of an epoch on patterns.
         balanced: draw short strings more often, so that those of each length have as many symbols.
+        episodes: how often an epoch begins anew, with empty memories, as held-out strings do.
         lr: learning rate for the sum over the symbols of a step; one network's falls to zero in the second half,
             that of the best of several begins at a fourth.
         clip: largest component of the error that reaches a unit.
@@ -175,7 +178,9 @@ def stack_rnn(
     def screened() -> Iterator[Run]:
         nets = [net() for _ in range(restarts)]
         stage = Run(
-            **sources(data, batch * restarts if apart else batch, window, windows, context, 0, seed, balanced),
+            **sources(
+                data, batch * restarts if apart else batch, window, windows, context, 0, seed, balanced, episodes
+            ),
             system=Restarts(nets, apart),
             optimizer=partial(torch.optim.SGD, lr=restarts * rate, fused=True),
             epochs=screening,
@@ -188,7 +193,7 @@ def stack_rnn(
     first = screening if restarts > 1 else 0
     falling = linear_to_zero(rate / 4) if first else linear_to_zero(rate, 0.5)
     run = Run(
-        **sources(data, batch, window, windows, context, first, seed, balanced),
+        **sources(data, batch, window, windows, context, first, seed, balanced, episodes),
         system=net(),
         optimizer=partial(torch.optim.SGD, lr=rate, fused=True),
         schedules={
@@ -223,6 +228,7 @@ def pattern_lm(
     window: int = 50,
     batch: int = 8,
     windows: int = 200,
+    episodes: int = 4,
     lr: float = 0.01,
     clip: float = 1.0,
     epochs: int = 30,
@@ -239,6 +245,7 @@ def pattern_lm(
         window: symbols that the gradient goes back through.
         batch: rows that are read side by side.
         windows: updates of an epoch on patterns.
+        episodes: how often an epoch begins anew, with units at zero, as held-out strings do.
         lr: largest learning rate of Adam; it rises for a tenth of the run and falls along half a cosine.
         clip: largest norm of the gradient.
         epochs: passes over `windows` windows, or over the text.
@@ -247,7 +254,7 @@ def pattern_lm(
         ValueError: the data is no text, or a size does not fit.
     """
     return Run(
-        **sources(data, batch, window, windows, seed=seed),
+        **sources(data, batch, window, windows, seed=seed, episodes=episodes),
         system=LanguageModel(len(data.classes), hidden, layers, embedding, cell, rows=batch),
         optimizer=partial(torch.optim.Adam, lr=lr, fused=True),
         schedules={"lr": one_cycle(lr, warmup=0.1)},

@@ -81,32 +81,55 @@ def test_seeds_and_names():
         patterns(count=0)
 
 
+@pytest.mark.parametrize("episodes", [1, 3])
 @pytest.mark.parametrize("context", [0, 7])
-def test_curriculum_lengthens_and_windows_follow_each_other(context):
+def test_curriculum_lengthens_and_windows_follow_each_other(context, episodes):
     data = patterns("anbn", count=200)
-    source = Curriculum(data.train, rows=3, window=10, windows=20, context=context, first=2)
+    source = Curriculum(data.train, rows=3, window=10, windows=20, context=context, first=2, episodes=episodes)
+    long = 20 if episodes == 1 else 7
+    begins = range(0, 20, long)  # of episodes
     for k, longest in ((0, 4), (5, 9), (50, 14)):
         batches = list(source.epoch(k))
         assert len(batches) == len(source) == 20
-        assert [bool(batch["fresh"].all()) for batch in batches] == [True] + [False] * 19
-        text = torch.cat([batch["targets"] for batch in batches], 1)
-        assert text.shape == (3, 200)
+        again = {i + 1 for i in begins if context}  # the second window begins where the first does
+        assert [bool(batch["fresh"].all()) for batch in batches] == [i in begins or i in again for i in range(20)]
         for i, batch in enumerate(batches):
-            assert batch["tokens"].shape == (3, 10 + context)
-            assert torch.equal(batch["tokens"][:, context + 1 :], batch["targets"][:, :-1])
-            if i:
+            known = 0 if i in begins else context
+            assert batch["targets"].shape == (3, 10)
+            assert batch["tokens"].shape == (3, 10 + known)
+            assert torch.equal(batch["tokens"][:, known + 1 :], batch["targets"][:, :-1])
+            if i in begins:
+                assert (batch["tokens"][:, 0] == 0).all()
+            elif i in again:
+                first = torch.cat([batch["tokens"][:, :1], batches[i - 1]["targets"]], 1)
+                assert torch.equal(torch.cat([batch["tokens"], batch["targets"][:, -1:]], 1)[:, :11], first)
+            else:
                 assert torch.equal(batch["tokens"][:, :context], batches[i - 1]["tokens"][:, 10:])
-        for row in text.tolist():
-            read = "".join(data.classes[token] for token in row)
-            sizes = [len(a) for a, b in re.findall(r"(a+)(b+)(?=a)", read[read.index("ba") + 1 :]) if len(a) == len(b)]
-            assert max(sizes) <= longest
-            assert (
-                re.sub(r"(a+)(b+)", lambda m: "" if len(m[1]) == len(m[2]) else "!", read).count("!") <= 2
-            )  # the ends
+        for i in begins:
+            text = torch.cat([batch["targets"] for batch in batches[i + bool(context) : i + long]], 1)
+            for row in text.tolist():
+                read = "".join(data.classes[token] for token in row)
+                inner = read[read.index("ba") + 1 :]
+                sizes = [len(a) for a, b in re.findall(r"(a+)(b+)(?=a)", inner) if len(a) == len(b)]
+                assert max(sizes) <= longest
+                assert re.sub(r"(a+)(b+)", lambda m: "" if len(m[1]) == len(m[2]) else "!", read).count("!") <= 2
     assert torch.equal(next(source.epoch(1, 4))["tokens"], list(source.epoch(1))[4]["tokens"])
     assert not torch.equal(next(source.epoch(1))["tokens"], next(source.epoch(2))["tokens"])
+
+
+def test_curriculum_learns_from_the_first_string_of_an_empty_memory():
+    source = Curriculum(patterns("anbn", count=200).train, rows=2, window=10, windows=8, context=7, episodes=2)
+    for i, batch in enumerate(source.epoch(3)):
+        if i % 4 == 0:
+            assert batch["fresh"].all()
+            assert batch["tokens"].shape == batch["targets"].shape  # nothing is read that is not learned from
+
+
+@pytest.mark.parametrize("sizes", [(0, 10, 20, 1), (1, 0, 20, 1), (1, 10, 0, 1), (1, 10, 20, 0), (1, 10, 3, 4)])
+def test_curriculum_refuses_sizes(sizes):
+    rows, window, windows, episodes = sizes
     with pytest.raises(ValueError, match="at least 1 row"):
-        Curriculum(data.train, 0, 10, 20)
+        Curriculum(patterns(count=20).train, rows, window, windows, episodes=episodes)
 
 
 def scored(text, sure, begins, predicted):
