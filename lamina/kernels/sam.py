@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from lamina.kernels.addressing import EPSILON
-from lamina.kernels.sparse_memory import NONE, advance, begin, dot, enter, offer, use
+from lamina.kernels.sparse_memory import NONE, dot, enter, offer, search, use
 
 LEAST = np.float32(0.005)  # a slot with a greater weight is used: δ of Rae et al. (2016), section 3.2
 ZERO, ONE, SMALL = np.float32(0), np.float32(1), np.float32(EPSILON)
@@ -100,22 +100,8 @@ def find(query, memory, inverse, directions, first, chains, places, best):
         for slot in range(len(memory)):
             if inverse[slot] > 0:
                 offer(slot, dot(memory[slot], query) * inverse[slot], places, best)
-    at, some, count = begin(query, directions, first), np.empty(len(first), np.int64), len(first)
-    while count:
-        count = advance(at, chains[0], some)
-        for slot in some[:count]:  # its norm is computed, so that there is one place less to fetch from
-            likeness = dot(memory[slot], query) / np.sqrt(dot(memory[slot], memory[slot]) + SMALL)
-            if likeness > best[-1] and not among(slot, places):
-                offer(slot, likeness, places, best)
-
-
-@njit(inline="always")
-def among(slot, places):
-    """Return whether a slot was found already."""
-    found = False
-    for place in places:
-        found |= place == slot
-    return found
+    else:
+        search(memory, query, directions, first, chains[0], SMALL, places, best)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

@@ -109,18 +109,30 @@ def advance(at, ahead, some):
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
-def search(memory, inverse, query, directions, first, ahead, seen, turn, places, best):
-    """Do the same among the slots that share a bucket with the query in any table; return how many these are."""
+def search(memory, query, directions, first, ahead, epsilon, places, best):
+    """Do the same among the slots that share a bucket with the query in any table; return how many times one was met.
+
+    Their norms are computed, so that there is one place less to fetch from.
+    """
     places[:], best[:] = NONE, -np.inf
     at, some, total, count = begin(query, directions, first), np.empty(len(first), np.int64), 0, len(first)
     while count:
         count = advance(at, ahead, some)
+        total += count
         for slot in some[:count]:
-            if seen[slot] != turn:
-                seen[slot] = turn
-                total += 1
-                offer(slot, dot(memory[slot], query) * inverse[slot], places, best)
+            likeness = dot(memory[slot], query) / np.sqrt(dot(memory[slot], memory[slot]) + epsilon)
+            if likeness > best[-1] and not among(slot, places):
+                offer(slot, likeness, places, best)
     return total
+
+
+@njit(inline="always")
+def among(slot, places):
+    """Return whether a slot was found already."""
+    found = False
+    for place in places:
+        found |= place == slot
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -134,33 +146,59 @@ def use(slot, order):
     order[slot, 0], order[slot, 1] = latest, end
 
 
+@njit(inline="always", fastmath={"contract", "reassoc", "nsz", "arcp"})
+def weigh(strength, places, best):
+    """Turn likenesses, which are in descending order, into the softmax of `strength` times them; NONE has weight 0."""
+    total, peak = np.float32(0), best[0]
+    for j in range(len(best)):
+        best[j] = np.exp(strength * (best[j] - peak)) if places[j] != NONE else 0
+        total += best[j]
+    if total > 0:
+        best /= total
+
+
 @njit(cache=True, nogil=True)
-def nearest(memory, inverse, queries, directions, first, ahead, seen, turn, places, best):
-    """Fill the nearest slots of each query and their cosines; return how many slots were looked at for all."""
+def read(memory, inverse, directions, first, ahead, order, queries, strength, epsilon, places, weights, values):
+    """Fill the slots nearest to each query, their weights and what they give together; they are the latest used then.
+
+    Return how many slots were looked at for all.
+    """
     count = 0
     for i in range(len(queries)):
         if len(first):
-            turn[0] += 1
-            count += search(memory, inverse, queries[i], directions, first, ahead, seen, turn[0], places[i], best[i])
+            count += search(memory, queries[i], directions, first, ahead, np.float32(epsilon), places[i], weights[i])
         else:
-            scan(memory, inverse, queries[i], places[i], best[i])
+            scan(memory, inverse, queries[i], places[i], weights[i])
             count += len(memory)
+        weigh(np.float32(strength / np.sqrt(dot(queries[i], queries[i]) + epsilon)), places[i], weights[i])
+        values[i] = 0
+        for j in range(places.shape[1] - 1, -1, -1):  # the nearest is the latest
+            if places[i, j] != NONE:
+                values[i] += weights[i, j] * memory[places[i, j]]
+                use(places[i, j], order)
     return count
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def put(slots, rows, epsilon, memory, inverse, directions, first, ahead, behind, where):
-    """Replace the vectors of slots."""
+@njit(cache=True, nogil=True)
+def put(memory, inverse, directions, first, ahead, behind, where, order, slots, rows, epsilon):
+    """Replace the vectors of slots; they are the latest used then."""
     for i in range(len(slots)):
-        slot = slots[i]
-        memory[slot] = rows[i]
-        inverse[slot] = np.float32(1) / np.sqrt(dot(rows[i], rows[i]) + epsilon)
-        enter(slot, rows[i], directions, first, ahead, behind, where)
+        memory[slots[i]] = rows[i]
+        settle(memory, inverse, directions, first, ahead, behind, where, order, slots[i], epsilon)
 
 
 @njit(cache=True, nogil=True)
-def touch(slots, order):
-    """Make slots the latest that were used, one after the other; NONE is none."""
-    for slot in slots.flat:
-        if slot != NONE:
-            use(slot, order)
+def add(memory, inverse, directions, first, ahead, behind, where, order, slots, weights, value, epsilon):
+    """Add a value to slots, by their weights; a slot may come several times."""
+    for i in range(len(slots)):
+        memory[slots[i]] += weights[i] * value
+    for i in range(len(slots) - 1, -1, -1):
+        settle(memory, inverse, directions, first, ahead, behind, where, order, slots[i], epsilon)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def settle(memory, inverse, directions, first, ahead, behind, where, order, slot, epsilon):
+    """Bring up to date what depends on the vector of a slot that was written."""
+    inverse[slot] = np.float32(1) / np.sqrt(dot(memory[slot], memory[slot]) + epsilon)
+    enter(slot, memory[slot], directions, first, ahead, behind, where)
+    use(slot, order)

@@ -33,7 +33,7 @@ from lamina.modules.addressing import similarity
 from lamina.modules.cells import Cell, State, Step
 from lamina.modules.recurrent import lstm, repeated
 from lamina.modules.sam_sequence import SERIAL, Sequence, Slots, views
-from lamina.modules.sparse_memory import CHAINS, FULL
+from lamina.modules.sparse_memory import CHAINS, FULL, directions
 
 
 class SAM(Cell):
@@ -78,7 +78,7 @@ class SAM(Cell):
         self.hidden, self.slots, self.size, self.heads, self.nearest = hidden, slots, size, heads, nearest
         self.control = nn.Linear(inputs + self.width, 4 * hidden)
         self.head = nn.Linear(hidden, heads * (2 * size + 3))
-        self.register_buffer("directions", torch.randn(tables, bits, size))
+        self.register_buffer("directions", directions(tables, bits, size))
         self.made, self.spare = 0, list[tuple[Tensor, Slots]]()
 
     def compiled(self) -> bool:

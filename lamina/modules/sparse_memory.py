@@ -5,7 +5,7 @@
 
 With k = all slots a read is the dense one of `lamina.modules.addressing`. N is exact, by looking at all slots; or, with
 `tables`, approximate: only slots are looked at that share a bucket with q in one of several hash tables of random
-directions, which find a slot at an angle θ to q with probability 1 − (1 − (1 − θ/π)^bits)^tables.
+directions, which find a slot at an angle θ to q with probability 1 − (1 − (1 − θ/π)^bits)^tables, about.
 
 What a write replaces can be kept in a journal, and the memory be rolled back to a mark, bit for bit: going back through
 the steps of a sequence then takes no copy of the memory for each. Rae et al. (2016), Scaling memory-augmented neural
@@ -27,6 +27,8 @@ from lamina.kernels.addressing import EPSILON
 from lamina.kernels.compiling import announced
 
 CHAINS = ("ahead", "behind", "where")
+READ = ("memory", "inverse", "directions", "first", "ahead", "order")  # what the kernel takes to read
+WRITTEN = ("memory", "inverse", "directions", "first", *CHAINS, "order")  # and to write
 FULL = 4  # two to this power slots a bucket, if all are in use
 
 
@@ -63,11 +65,9 @@ class SparseMemory(nn.Module):
             "memory": torch.zeros(slots, size),
             "inverse": torch.full((slots,), EPSILON**-0.5),
             "order": torch.stack([end.roll(1), end.roll(-1)], 1),
-            "directions": torch.randn(tables, bits, size),
+            "directions": directions(tables, bits, size),
             "first": torch.full((tables, 2**bits if tables else 0), kernel.NONE, dtype=torch.int32),
             **{name: torch.full((tables, slots), kernel.NONE, dtype=torch.int32) for name in CHAINS},
-            "seen": torch.zeros(slots, dtype=torch.int64),
-            "turn": torch.zeros(1, dtype=torch.int64),
         }
         for name, part in parts.items():
             self.register_buffer(name, part)
@@ -77,7 +77,7 @@ class SparseMemory(nn.Module):
 
     def arrays(self, *names: str) -> list[object]:
         """Return what a kernel takes."""
-        return [self.get_buffer(name).numpy() for name in names]
+        return [getattr(self, name).numpy() for name in names]
 
     @torch.no_grad()
     def read(self, keys: Float[Tensor, "keys size"], strength: float = 1.0) -> Read:
@@ -87,34 +87,38 @@ class SparseMemory(nn.Module):
             keys: q.
             strength: β.
         """
-        places = torch.empty(len(keys), self.nearest, dtype=torch.int64)
-        best = torch.empty(len(keys), self.nearest)
-        known = self.arrays("memory", "inverse"), self.arrays("directions", "first", "ahead", "seen", "turn")
-        given = [*known[0], keys.contiguous().numpy(), *known[1], places.numpy(), best.numpy()]
-        with announced(kernel.nearest, "the sparse memory's kernel"):
-            self.looked = kernel.nearest(*given)
-        kernel.touch(places.flip(1).numpy(), *self.arrays("order"))  # the nearest is the latest
-        there = places >= 0
-        cosine = best.where(there, best.new_zeros(())) / (keys.square().sum(1, keepdim=True) + EPSILON).sqrt()
-        weights = (strength * cosine).masked_fill(~there, -math.inf).softmax(1).nan_to_num(0.0)  # NaN: none is there
-        rows = self.get_buffer("memory")[places.clamp_min(0)]
-        return Read((weights[:, None] @ rows).squeeze(1), places, weights)
+        count, size = keys.shape
+        found = Read(
+            torch.empty(count, size),
+            torch.empty(count, self.nearest, dtype=torch.int64),
+            torch.empty(count, self.nearest),
+        )
+        filled = [part.numpy() for part in (found.places, found.weights, found.values)]
+        given = [*self.arrays(*READ), keys.contiguous().numpy(), strength, EPSILON, *filled]
+        with announced(kernel.read, "the sparse memory's kernel"):
+            self.looked = kernel.read(*given)
+        return found
 
     @torch.no_grad()
     def write(self, places: Int64[Tensor, " places"], rows: Float[Tensor, "places size"]) -> None:
         """Replace the vectors of slots that differ from each other."""
-        if self.keeps:
-            self.journal.append((places, self.get_buffer("memory")[places]))
-        known = self.arrays("memory", "inverse", "directions", "first", *CHAINS)
-        kernel.put(places.numpy(), rows.contiguous().numpy(), EPSILON, *known)
-        kernel.touch(places.numpy(), *self.arrays("order"))
+        self.note(places)
+        given = [*self.arrays(*WRITTEN), places.numpy(), rows.contiguous().numpy(), EPSILON]
+        kernel.put(*given)
 
     @torch.no_grad()
     def add(self, read: Read, value: Float[Tensor, " size"], strength: float = 1.0) -> None:
         """Add a value to the slots that were read, by their weights."""
-        places, which = torch.unique(read.places[read.places >= 0], return_inverse=True)
-        weights = torch.zeros(len(places)).index_add_(0, which, read.weights[read.places >= 0])
-        self.write(places, self.get_buffer("memory")[places] + strength * weights[:, None] * value)
+        there = read.places >= 0
+        places, weights = read.places[there], read.weights[there]
+        self.note(places)
+        given = [*self.arrays(*WRITTEN), places.numpy(), weights.numpy(), (strength * value).numpy(), EPSILON]
+        kernel.add(*given)
+
+    def note(self, places: Int64[Tensor, " places"]) -> None:
+        """Keep what is in slots that will be written to, if there is a mark."""
+        if self.keeps:
+            self.journal.append((places, self.get_buffer("memory")[places]))
 
     def store(self, value: Float[Tensor, " size"]) -> int:
         """Put a value in the slot that was used least recently, and return its number."""
@@ -133,3 +137,13 @@ class SparseMemory(nn.Module):
         while len(self.journal) > mark:
             self.write(*self.journal.pop())
         self.keeps = mark > 0
+
+
+def directions(tables: int, bits: int, size: int) -> Float[Tensor, "tables bits size"]:
+    """Return random directions that are orthogonal to each other within a table, as many at a time as there can be.
+
+    Then buckets are about equally full; of independent ones some hold many times their share (Ji, Li, Yan, Zhang & Tian
+    2012, Super-bit locality-sensitive hashing).
+    """
+    sets: Tensor = torch.linalg.qr(torch.randn(tables, math.ceil(bits / size), size, size)).Q
+    return sets.flatten(1, 2)[:, :bits].contiguous()
