@@ -117,7 +117,7 @@ def stack_rnn(
     noise: float = 0.5,
     rounding: float = 0.5,
     rounded: bool = True,
-    restarts: int = 8,
+    restarts: int = 4,
     screening: int = 25,
     every: int = 25,
     context: int = 25,
