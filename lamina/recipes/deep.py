@@ -237,7 +237,7 @@ def dbm(
     paper=SALAKHUTDINOV + ", section 4.1; dropout of Srivastava et al. (2014), Dropout, table 2",
     figure="error",
     published=0.0079,
-    quick={"pretraining": 8, "epochs": 15},
+    quick={"pretraining": 8, "epochs": 15, "dropout": (0.0, 0.0)},
 )
 def dbm_classifier(
     data: Data,
@@ -272,7 +272,7 @@ def dbm_classifier(
         ValueError: the data have no labels, fewer than two hidden layers, or values outside 0..1 for binary units.
     """
     sizes, passes = {"hidden": hidden, "batch": batch}, {"pretraining": pretraining, "epochs": joint}
-    first = dbm(data, seed=seed, pretraining_lr=0.02, lr=joint_lr, visible=visible, **sizes, **passes)
+    first = dbm(data, seed=seed, lr=joint_lr, visible=visible, **sizes, **passes)
     machine = first.system
     assert isinstance(machine, DBM)
     widths = [len(b) for b in machine.b]
