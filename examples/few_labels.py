@@ -36,7 +36,10 @@ def cell(method: str, data: str, labels: int, seed: int, records: Path, runs: Pa
     if (records / f"{record_name(recipe, form, data, seed)}.json").exists():
         return 0
     options = ["--data", data, "--seeds", str(seed), "--records", str(records), "--runs", str(runs), "--quiet"]
-    return main(["reproduce", recipe, *(["--quick"] if quick else []), "--set", *words, *options])
+    status = main(["reproduce", recipe, *(["--quick"] if quick else []), "--set", *words, *options])
+    if status > 128:
+        sys.exit(status)  # a signal stops the whole
+    return status
 
 
 def cells() -> int:

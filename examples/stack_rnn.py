@@ -55,7 +55,10 @@ def net(method: str, task: str, seed: int, records: Path, runs: Path) -> int:
     if (records / f"{record_name(recipe, form, data, seed)}.json").exists():
         return 0
     options = ["--data", data, "--seeds", str(seed), "--records", str(records), "--runs", str(runs), "--quiet"]
-    return main(["reproduce", recipe, *(["--set", *words] if words else []), *options])
+    status = main(["reproduce", recipe, *(["--set", *words] if words else []), *options])
+    if status > 128:
+        sys.exit(status)  # a signal stops the whole
+    return status
 
 
 def method_of(record: dict[str, Any]) -> str:
