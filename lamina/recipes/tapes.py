@@ -22,8 +22,6 @@ from lamina.train.evaluate import evaluate
 
 Kind = Literal["ntm", "lstm"]
 
-BETAS = 0.9, 0.99  # of Adam; with a longer memory of squares (0.999) some networks lose all that they have learned
-
 
 def bits_by_size(run: Run) -> dict[str, float]:
     """Return the metrics on test tapes of the sizes that training had, and of each other size by its own name.
@@ -132,7 +130,7 @@ def ntm(
     else:
         reader = Stacked([LSTM(inputs if i == 0 else hidden, hidden) for i in range(layers)])
     held = kept(data)
-    make: Maker = partial(torch.optim.Adam, lr=lr, betas=BETAS, fused=True)
+    make: Maker = partial(torch.optim.Adam, lr=lr, fused=True)
     if optimizer == "rmsprop":
         make = partial(torch.optim.RMSprop, lr=lr, alpha=0.95, eps=1e-4, centered=True, momentum=momentum)
     return Run(
