@@ -16,6 +16,7 @@ from lamina.data.batches import Batches
 from lamina.data.dataset import Data
 from lamina.data.examples import Examples, whole
 from lamina.data.files import fit_to, read_image, relabel
+from lamina.data.patterns import Rows
 from lamina.data.standard import load as load_data
 from lamina.data.text import UNKNOWN, Windows, recoded
 from lamina.recipes.saved import load
@@ -201,11 +202,14 @@ def part(data: Data, split: str) -> Examples:
 def source_of(examples: Examples, data: Data, outline: dict[str, Any]) -> Source:
     """Return what to evaluate on: the windows of a text in order, or batches of examples made to fit the run.
 
+    Strings of patterns are read as in training's validation, where only symbols count that are sure.
+
     Raises:
         ValueError: the run answers questions, and the data has none.
     """
     if "tokens" in outline["fields"]:
-        return Windows(recoded(examples, data.classes, outline["classes"]), 16, 50)
+        text = recoded(examples, data.classes, outline["classes"])
+        return Rows(text) if "n" in data.outline()["fields"] else Windows(text, 16, 50)
     if "story" in outline["fields"]:
         return Batches(stories.recoded(examples, data.classes, outline["classes"]), 500, shuffle=False)
     return Batches(made_to_fit(examples, data, outline), 500, shuffle=False)

@@ -130,7 +130,7 @@ def recoded(text: Examples, have: Sequence[str], want: Sequence[str]) -> Example
         return text
     place = {symbol: number for number, symbol in enumerate(want)}
     table = torch.tensor([place.get(symbol, place[UNKNOWN]) for symbol in have])
-    return Mapped(text, lambda batch: {"tokens": table[select(batch, ("tokens",))["tokens"]]})
+    return Mapped(text, lambda batch: {**batch, "tokens": table[select(batch, ("tokens",))["tokens"]]})
 
 
 def decoded(path: Path) -> str:

@@ -43,6 +43,19 @@ def test_a_table_from_training_to_prediction(told, tmp_path):
     assert [line.split()[:2] for line in lines] == [[f"{new}:1", "yes"], [f"{new}:2", "no"]]
 
 
+def test_patterns_are_evaluated_as_in_training(told, tmp_path):
+    run, small = (
+        tmp_path / "run",
+        ["--hidden", "4", "--stacks", "1", "--restarts", "1", "--windows", "4", "--depth", "30"],
+    )
+    told("train", "stack_rnn", *QUICK, *small, "--data", "patterns:anbn", "--out", run)
+    epochs = [json.loads(line).get("valid") for line in (run / "log.jsonl").read_text().splitlines()]
+    least = min(valid["wrong"] for valid in epochs if valid)
+    found = told("evaluate", run, "--split", "valid").split()
+    assert float(found[found.index("wrong") + 1]) == pytest.approx(least, rel=1e-3)
+    assert "wrong" in told("evaluate", run, "--data", "patterns:anbncn")  # with a symbol that the run has never seen
+
+
 def test_training_goes_on_where_it_was(told, tmp_path):
     run = tmp_path / "run"
     told("train", "mlp", *QUICK, "--data", table(tmp_path / "rows.csv"), "--out", run, "--tensorboard")
