@@ -124,9 +124,15 @@ def every(found: Found) -> str:
             if records := found.get(method, {}).get(task):
                 shares = sorted((100 * record["figures"][figure] for record in records), reverse=True)
                 seeds = sorted(record["seed"] for record in records)
-                seconds = statistics.mean(record["cpu_seconds"] for record in records)
+                seconds = statistics.mean(map(seconds_of, records))
                 lines.append(line(row, name, " ".join(f"{s:.3g}" for s in shares), spans(seeds), f"{seconds:.1f}"))
     return "".join(lines)
+
+
+def seconds_of(record: dict[str, Any]) -> float:
+    """Return the processor time of training; of a run that was stopped and went on, the wall time of its last part."""
+    seconds: float = record.get("cpu_seconds", record["seconds"])
+    return seconds
 
 
 def spans(numbers: list[int]) -> str:
@@ -146,7 +152,7 @@ def origin(records: list[dict[str, Any]]) -> str:
     commits, machines = (", ".join(sorted({record[name] for record in records})) for name in ("commit", "machine"))
     dates = sorted({record["started"][:10] for record in records})
     time = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    minutes = sum(record["cpu_seconds"] for record in records) / 60
+    minutes = sum(map(seconds_of, records)) / 60
     nets = f"{len(records)} networks, {minutes:.0f} minutes of one core, {time}"
     return f"{nets}; commit {commits}; {machines}; {', '.join(versions)}.\n"
 
