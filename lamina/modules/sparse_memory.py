@@ -86,8 +86,13 @@ class SparseMemory(nn.Module):
         Args:
             keys: q.
             strength: β.
+
+        Raises:
+            ValueError: keys of another size than a slot's.
         """
         count, size = keys.shape
+        if size != self.get_buffer("memory").shape[1]:
+            raise ValueError(f"keys of {size} numbers do not fit slots of {self.get_buffer('memory').shape[1]}")
         found = Read(
             torch.empty(count, size),
             torch.empty(count, self.nearest, dtype=torch.int64),

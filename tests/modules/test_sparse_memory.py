@@ -146,3 +146,8 @@ def test_refuses_sizes():
     for wrong in ((0, 4, 1, 0), (4, 4, 5, 0), (4, 0, 1, 0), (4, 4, 1, -1)):
         with pytest.raises(ValueError, match="no memory"):
             SparseMemory(*wrong)
+
+
+def test_refuses_keys_of_another_size():
+    with pytest.raises(ValueError, match="keys of 5 numbers do not fit slots of 12"):
+        filled().read(torch.randn(1, 5))
