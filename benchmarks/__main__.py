@@ -28,6 +28,7 @@ NAMES = (
     "memn2n",
     "stack_rnn",
     "gemm",
+    "profile",
     "memory",
     "seconds_to_99",
     "rbm_likelihood",

@@ -32,8 +32,8 @@ def row(name: str, cost: Costs, limit: Costs) -> Row:
         return Row(name, note=cost.trouble)
     flops, seconds = cost.notes["flops"], quartiles(cost.cpu)[1]
     share = quartiles([flops / limit.notes["flops"] / ratio for ratio in cost.ratios(limit)])[1]
-    values = {"MFLOP": flops / 1e6, "CPU ms": 1e3 * seconds, "GFLOP/s": flops / seconds / 1e9, "share": share}
-    return Row(name, values | {"GB": cost.peak})
+    rates = {"MFLOP": flops / 1e6, "GFLOP/s": flops / seconds / 1e9, "share": share} if flops else {}
+    return Row(name, {"CPU ms": 1e3 * seconds} | rates | {"GB": cost.peak})
 
 
 def product(multiplication: Callable[[], Callable[[], object]], turn: Turn) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import gemm, inputs, language, lenet, machines, memn2n, results, trainer, turns
+from benchmarks import gemm, inputs, language, lenet, machines, memn2n, profile, results, trainer, turns
 from benchmarks.results import Result, Row, Target
 from lamina.data.batches import Batches
 from lamina.data.examples import Arrays
@@ -88,6 +88,22 @@ def test_alone_returns_and_raises():
     assert turns.alone(abs, -3) == 3
     with pytest.raises(ValueError, match="invalid literal"):
         turns.alone(int, "x")
+
+
+def test_operations_of_an_lstm_and_of_products_in_place_are_counted():
+    def updates():
+        lstm, x, c = torch.nn.LSTM(3, 5), torch.randn(7, 2, 3), torch.zeros(4, 6)
+        while True:
+            lstm(x)[0].sum().backward()
+            c.addmm_(torch.ones(4, 5), torch.ones(5, 6))
+            yield
+
+    assert profile.operations(updates()) == 3 * 2 * (7 * 2) * 20 * (3 + 5) + 2 * 4 * 5 * 6
+    shares = profile.shares(updates())
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["products"] > 0
+    assert profile.part_of("LearnBackward") == "kernels"
+    assert profile.part_of("AddmmBackward0") == "other"
 
 
 @pytest.mark.parametrize("size", trainer.SIZES)
