@@ -82,7 +82,7 @@ def ntm(
     data: Data,
     seed: int = 0,
     cell: Kind = "ntm",
-    controller: Controller = "feedforward",
+    controller: Controller = "lstm",
     hidden: int = 100,
     layers: int = 1,
     slots: int = 128,
