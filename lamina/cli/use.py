@@ -1,5 +1,6 @@
 """`lamina evaluate`, `lamina predict` and `lamina sample`: what a trained run is for."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,6 +102,8 @@ def evaluate_command(words: list[str]) -> int:
     if needed := set(metric_fields(system)) - set(next(source.epoch(0))):
         raise ValueError(f"{data.name} lacks {sorted(needed)}, which this run is evaluated with")
     figures = evaluate(system, source)
+    if "tokens" in outline["fields"] and byword.are_words(outline["classes"]):
+        figures["perplexity"] = math.exp(figures["nll"])
     print(f"{data.name} {options.split}, {len(examples)} examples  {numbers(figures)}")
     return 0
 

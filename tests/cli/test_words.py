@@ -15,7 +15,9 @@ def test_words_from_training_to_samples(told, tmp_path):
     assert "bits" in out
     assert json.loads((run / "recipe.json").read_text())["data"]["name"] == f"byword:{path}"
     assert "trained 2 epochs" in told("train", "--resume", run, "--quiet")
-    assert f"byword:{path} valid" in told("evaluate", run, "--split", "valid")
+    found = told("evaluate", run, "--split", "valid")
+    assert f"byword:{path} valid" in found
+    assert "perplexity " in found
     lines = told("sample", run, "-n", "2", "--length", "12", "--prompt", "The cat").splitlines()
     assert lines[0].startswith("the cat")
     page = (run / "report.html").read_text()
