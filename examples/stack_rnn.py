@@ -44,7 +44,8 @@ PUBLISHED: dict[
 }
 TASKS = {"anbn": "aⁿbⁿ", "anbncn": "aⁿbⁿcⁿ", "anbncndn": "aⁿbⁿcⁿdⁿ", "anb2n": "aⁿb²ⁿ", "anbmcnm": "aⁱbʲcⁱ⁺ʲ"}
 OTHERS = {"memory": "copying backward", "addition": "binary addition"}
-LARGER = ("hidden=100",)  # what the others are trained with besides, where the method is a Stack-RNN
+LONGER = ("hidden=100", "windows=200", "episodes=20", "scale=2.0", "rounding=1.0")
+LARGER = {"memory": (*LONGER, "lr=0.02"), "addition": LONGER}  # what these are trained with, where there are stacks
 Found = dict[str, dict[str, list[dict[str, Any]]]]
 """Method -> task -> records."""
 
@@ -52,7 +53,7 @@ Found = dict[str, dict[str, list[dict[str, Any]]]]
 def net(method: str, task: str, seed: int, records: Path, runs: Path) -> int:
     """Train one network unless its record is there; return the command's exit status."""
     recipe, *words = METHODS[method]
-    words += LARGER if task in OTHERS and recipe == "stack_rnn" else ()
+    words += [word for word in LARGER.get(task, ()) if recipe == "stack_rnn" and word not in words]
     data, form = f"patterns:{task}", " ".join(("full", *words))
     if (records / f"{record_name(recipe, form, data, seed)}.json").exists():
         return 0
