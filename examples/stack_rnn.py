@@ -44,8 +44,10 @@ PUBLISHED: dict[
 }
 TASKS = {"anbn": "aⁿbⁿ", "anbncn": "aⁿbⁿcⁿ", "anbncndn": "aⁿbⁿcⁿdⁿ", "anb2n": "aⁿb²ⁿ", "anbmcnm": "aⁱbʲcⁱ⁺ʲ"}
 OTHERS = {"memory": "copying backward", "addition": "binary addition"}
-LONGER = ("hidden=100", "windows=200", "episodes=20", "scale=2.0", "rounding=1.0")
-LARGER = {"memory": (*LONGER, "lr=0.005"), "addition": LONGER}  # what these are trained with, where there are stacks
+LARGER = {  # what these are trained with besides, where the method is a Stack-RNN or a List-RNN
+    "memory": ("hidden=100", "windows=200", "episodes=20", "scale=2.0", "rounding=1.0", "lr=0.02"),
+    "addition": ("hidden=100", "windows=400", "episodes=20", "scale=2.0", "stay=True", "recurrent=True"),
+}
 Found = dict[str, dict[str, list[dict[str, Any]]]]
 """Method -> task -> records."""
 
