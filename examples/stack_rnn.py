@@ -17,10 +17,11 @@ from lamina.cli import main
 from lamina.recipes.records import PLACE, line, load_records, record_name
 from lamina.train.folder import write_text
 
+LONGER = ("windows=200", "episodes=20", "lr=0.02")
 METHODS: dict[str, tuple[str, ...]] = {
-    "RNN": ("pattern_lm", "cell=rnn"),
+    "RNN": ("pattern_lm", "cell=rnn", "epochs=30"),
     "LSTM": ("pattern_lm",),
-    "List-RNN": ("stack_rnn", "memory=list", "stacks=5", "rounded=False", "rounding=1.0", "restarts=1"),
+    "List-RNN": ("stack_rnn", "memory=list", "stacks=5", "rounded=False", "rounding=1.0", "restarts=1", *LONGER),
     "Stack-RNN": ("stack_rnn", "rounded=False", "rounding=1.0", "restarts=1"),
     "Stack-RNN, rounded": ("stack_rnn", "restarts=1"),
     "Stack-RNN, rounded, of four": ("stack_rnn",),
@@ -44,7 +45,7 @@ PUBLISHED: dict[
 }
 TASKS = {"anbn": "aⁿbⁿ", "anbncn": "aⁿbⁿcⁿ", "anbncndn": "aⁿbⁿcⁿdⁿ", "anb2n": "aⁿb²ⁿ", "anbmcnm": "aⁱbʲcⁱ⁺ʲ"}
 OTHERS = {"memory": "copying backward", "addition": "binary addition"}
-LARGER = {  # what these are trained with besides, where the method is a Stack-RNN or a List-RNN
+LARGER = {  # what these are trained with besides, where there are stacks or lists
     "memory": ("hidden=100", "windows=200", "episodes=20", "scale=2.0", "rounding=1.0", "lr=0.02"),
     "addition": ("hidden=100", "windows=400", "episodes=20", "scale=2.0", "stay=True", "recurrent=True"),
 }
@@ -55,7 +56,8 @@ Found = dict[str, dict[str, list[dict[str, Any]]]]
 def net(method: str, task: str, seed: int, records: Path, runs: Path) -> int:
     """Train one network unless its record is there; return the command's exit status."""
     recipe, *words = METHODS[method]
-    words += [word for word in LARGER.get(task, ()) if recipe == "stack_rnn" and word not in words]
+    if recipe == "stack_rnn":
+        words = list({word.partition("=")[0]: word for word in (*words, *LARGER.get(task, ()))}.values())
     data, form = f"patterns:{task}", " ".join(("full", *words))
     if (records / f"{record_name(recipe, form, data, seed)}.json").exists():
         return 0

@@ -231,7 +231,7 @@ def pattern_lm(
     episodes: int = 4,
     lr: float = 0.01,
     clip: float = 1.0,
-    epochs: int = 30,
+    epochs: int = 120,
 ) -> Run:
     """Train a recurrent network without stacks on the same strings, for comparison.
 
