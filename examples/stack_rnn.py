@@ -17,11 +17,10 @@ from lamina.cli import main
 from lamina.recipes.records import PLACE, line, load_records, record_name
 from lamina.train.folder import write_text
 
-LONGER = ("windows=200", "episodes=20", "lr=0.02")
 METHODS: dict[str, tuple[str, ...]] = {
     "RNN": ("pattern_lm", "cell=rnn", "epochs=30"),
     "LSTM": ("pattern_lm",),
-    "List-RNN": ("stack_rnn", "memory=list", "stacks=5", "rounded=False", "rounding=1.0", "restarts=1", *LONGER),
+    "List-RNN": ("stack_rnn", "memory=list", "stacks=5", "rounded=False", "rounding=1.0", "restarts=1"),
     "Stack-RNN": ("stack_rnn", "rounded=False", "rounding=1.0", "restarts=1"),
     "Stack-RNN, rounded": ("stack_rnn", "restarts=1"),
     "Stack-RNN, rounded, of four": ("stack_rnn",),

@@ -69,7 +69,7 @@ def trimmed(batch: Batch) -> Batch:
     paper="Pascanu, Mikolov & Bengio (2013), On the difficulty of training recurrent neural networks, section 4.1",
     figure="error",
     published=0.01,
-    data="temporal_order:100",
+    data="adding:100",
 )
 def sequence(
     data: Data,
