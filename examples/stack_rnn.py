@@ -95,7 +95,10 @@ def page(place: Path, command: str) -> str:
         overview(found, TASKS, PUBLISHED),
     ]
     if any(task in OTHERS for tasks in found.values() for task in tasks):
-        parts += ["The same for tasks that the paper has pictures of:\n", overview(found, OTHERS, {})]
+        parts += [
+            "The same for tasks that the paper has pictures of; with stacks or lists these have 100 units:\n",
+            overview(found, OTHERS, {}),
+        ]
     parts += ["## Every network\n", "Percent of n, from the best to the worst.\n", every(found)]
     return "\n".join(
         [*parts, origin([record for tasks in found.values() for part in tasks.values() for record in part])]
