@@ -130,7 +130,7 @@ def every(found: Found) -> str:
         for task, name in (TASKS | OTHERS).items():
             if records := found.get(method, {}).get(task):
                 shares = sorted((100 * record["figures"][figure] for record in records), reverse=True)
-                seeds = sorted(record["seed"] for record in records)
+                seeds = sorted({record["seed"] for record in records})
                 seconds = statistics.mean(map(seconds_of, records))
                 lines.append(line(row, name, " ".join(f"{s:.3g}" for s in shares), spans(seeds), f"{seconds:.1f}"))
     return "".join(lines)
