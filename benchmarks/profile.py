@@ -20,16 +20,8 @@ from benchmarks.results import Result, Row
 from benchmarks.turns import Turn, compare, quartiles
 
 UPDATES = 10
-OPERATIONS = (
-    "::mm",
-    "::addmm",
-    "::addmm_",
-    "::bmm",
-    "::baddbmm",
-    "::mkldnn_rnn_layer",
-    "_linear_pointwise",
-    "convolution",
-)
+PRODUCT = ("mm", "addmm", "addmm_", "bmm", "baddbmm")  # the names of operations that are products,
+WITHIN = ("mkldnn_rnn_layer", "_linear_pointwise", "convolution")  # and parts of such names
 PARTS = ("products", "kernels", "optimizer", "other", "Python")
 
 
@@ -103,7 +95,7 @@ def shares(updates: Iterator[Any]) -> dict[str, float]:
 
 def part_of(name: str) -> str:
     """Return which part an operation of torch's profile belongs to."""
-    if any(name.endswith(end) for end in OPERATIONS[:5]) or any(some in name for some in OPERATIONS[5:]):
+    if name.rpartition("::")[2] in PRODUCT or any(some in name for some in WITHIN):
         return "products"
     if name.startswith("Optimizer") or "_fused_" in name:
         return "optimizer"
