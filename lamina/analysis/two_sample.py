@@ -74,10 +74,10 @@ def two_sample_test(
     count, device = min(len(real), len(fake)), str(real.device)
     if count < 2:
         raise ValueError(f"a two-sample test needs at least 2 examples of each kind, got {len(real)} and {len(fake)}")
-    x = torch.cat([real[:count], fake[:count]])
-    y = torch.arange(2 * count, device=device) // count
+    x = torch.cat([real[:count], fake[:count]]).cpu()  # the classifier's batches go to where it is
+    y = torch.arange(2 * count) // count
     with seeded(device, seed):
-        order = torch.randperm(2 * count).to(device)
+        order = torch.randperm(2 * count)
         learn, held = (Arrays(x=x[half], y=y[half]) for half in order.chunk(2))
         classifier = learned(learn, network or usual(x), epochs, device, seed)
         error = evaluate(classifier, Batches(held, 1000, shuffle=False), device)["error"]

@@ -252,7 +252,7 @@ def classifier(
 
 @torch.no_grad()
 def coded(below: nn.Module, batch: Batch) -> Batch:
-    """Return the batch with its `x` passed through the layers below, wherever they are."""
+    """Return the batch with its `x` passed through the layers below, which go to where their parameters are."""
     device = next((p.device for p in below.parameters()), batch["x"].device)
-    codes = below(batch["x"].to(device)).to(batch["x"].device)
+    codes = below.to(device)(batch["x"].to(device)).to(batch["x"].device)
     return batch | {"x": codes}

@@ -14,7 +14,8 @@ HEAD = """# Measured results
 
 Written by `lamina reproduce --table` from the records in `lamina/recipes/records`; each record holds the arguments,
 seed, commit, versions, machine, date and time of one run. Test figures; mean and standard deviation over the seeds.
-Minutes are of training on one thread: of processor time, or in older records of wall time beside other work.
+Minutes are of training on one thread: of processor time, or in older records of wall time beside other work. On a GPU
+they are those of the thread that feeds it; the list at the end names the GPU.
 Published figures marked *memory* were not read in the paper again.
 
 """
@@ -135,7 +136,8 @@ def details(place: Path = PLACE) -> str:
     for record in load_records(place):
         figures = ", ".join(f"{name} {value:.5g}" for name, value in record["figures"].items())
         run = f"{record['recipe']} {record['form']} on {record['data']['name']}"
-        lines.append(line(run, record["seed"], figures, record["commit"], record["machine"], record["started"][:10]))
+        where = record.get("gpu") or record["machine"]
+        lines.append(line(run, record["seed"], figures, record["commit"], where, record["started"][:10]))
     return "".join(lines)
 
 

@@ -175,6 +175,7 @@ def describe(run: Run) -> dict[str, Any]:
         "epochs": run.epochs,
         "settings": {name: getattr(run, name) for name in names},
         **surroundings(),
+        "gpu": torch.cuda.get_device_name(run.device) if run.device.startswith("cuda") else None,
         "command": " ".join(sys.argv) if sys.argv[0].endswith("lamina") else None,
     }
 
