@@ -187,7 +187,7 @@ def stack_rnn(
         )
         yield stage
         assert stage.valid is not None
-        found = [next(iter(evaluate(one, stage.valid).values())) for one in nets]
+        found = [next(iter(evaluate(one, stage.valid, str(one.U.device)).values())) for one in nets]
         run.system.load_state_dict(nets[found.index(min(found))].state_dict())
 
     first = screening if restarts > 1 else 0
