@@ -42,6 +42,7 @@ def sda(
     visible: Literal["bernoulli", "gaussian"] = "bernoulli",
     pretraining: int = 15,
     pretraining_lr: float = 1e-3,
+    dropout: tuple[float, float] = (0.2, 0.0),
     epochs: int = 20,
     batch: int = 100,
     lr: float = 0.5,
@@ -57,6 +58,7 @@ def sda(
         visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         pretraining: passes over the data for every auto-encoder; 0 trains the classifier alone.
         pretraining_lr: learning rate of Adam for the auto-encoders, falling linearly to zero.
+        dropout: share of the inputs, and of the hidden units, left out while the classifier learns; 0 0 is the paper's.
         epochs: passes over the data for the classifier.
         batch: examples in an update.
         lr: first learning rate of SGD with momentum for the classifier, falling linearly to zero.
@@ -68,7 +70,7 @@ def sda(
     layers = [
         Autoencoder(below, size, NOISES[noise](level)) for below, size in zip(stack(units, hidden), hidden, strict=True)
     ]
-    return fine_tuned(data, seed, inputs, layers, pretraining, pretraining_lr, epochs, batch, lr)
+    return fine_tuned(data, seed, inputs, layers, pretraining, pretraining_lr, epochs, batch, lr, dropout)
 
 
 @recipe(
@@ -85,6 +87,7 @@ def cae(
     visible: Literal["bernoulli", "gaussian"] = "bernoulli",
     pretraining: int = 30,
     pretraining_lr: float = 1e-3,
+    dropout: tuple[float, float] = (0.2, 0.0),
     epochs: int = 20,
     batch: int = 100,
     lr: float = 0.5,
@@ -99,6 +102,7 @@ def cae(
         visible: binary units for values in 0..1, or Gaussian ones for any; data for the latter is standardized.
         pretraining: passes over the data for every auto-encoder; 0 trains the classifier alone.
         pretraining_lr: learning rate of Adam for the auto-encoders, falling linearly to zero.
+        dropout: share of the inputs, and of the hidden units, left out while the classifier learns; 0 0 is the paper's.
         epochs: passes over the data for the classifier.
         batch: examples in an update.
         lr: first learning rate of SGD with momentum for the classifier, falling linearly to zero.
@@ -111,7 +115,7 @@ def cae(
         Autoencoder(below, size, contraction=contraction)
         for below, size in zip(stack(units, hidden), hidden, strict=True)
     ]
-    return fine_tuned(data, seed, inputs, layers, pretraining, pretraining_lr, epochs, batch, lr)
+    return fine_tuned(data, seed, inputs, layers, pretraining, pretraining_lr, epochs, batch, lr, dropout)
 
 
 @recipe(
@@ -201,6 +205,7 @@ def fine_tuned(
     epochs: int,
     batch: int,
     lr: float,
+    dropout: tuple[float, float],
 ) -> Run:
     """Return the run of a classifier made of the encoders, with their pre-training before it."""
 
@@ -216,7 +221,7 @@ def fine_tuned(
             )
 
     encoders = [layer.encoder for layer in layers]
-    return classifier(data, seed, inputs, encoders, epochs, batch, lr, greedy if pretraining else None)
+    return classifier(data, seed, inputs, encoders, epochs, batch, lr, greedy if pretraining else None, dropout)
 
 
 def classifier(
