@@ -15,5 +15,5 @@ glimpses, epochs = int(sys.argv[3]) if len(sys.argv) > 3 else 10, int(sys.argv[4
 data = lamina.load_data(name)
 run = draw(data, glimpses=glimpses, epochs=epochs)
 lamina.fit(run)
-write_drawing(run.system.eval(), path, count=25)
+write_drawing(run.system, path, count=25)
 print(f"{path}: {glimpses} glimpses of 25 new pictures; on the test data, {lamina.evaluate(run.system, run.test)}")

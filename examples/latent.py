@@ -24,7 +24,7 @@ data = lamina.load_data(name)
 run = vae(data, hidden=(400, 200), latent=latent, beta=2.0, binarize=False, lr=2e-3, epochs=epochs)
 lamina.fit(run, folder / "run")
 
-system, train, held = run.system.eval(), spread(data.train), spread(data.test)
+system, train, held = run.system, spread(data.train), spread(data.test)
 z = codes(system, train["x"])
 x = held["x"]
 write_grid(interpolate(system, x[:6], x[6:12], 11), data.shape, folder / "linear.png")

@@ -105,7 +105,7 @@ class RecipeEstimator(BaseEstimator):  # type: ignore[misc]
             run = self.recipe(Data("arrays", rest, held, classes=names), seed=seed, **arguments)
             run.device = self.device
             self.result_: Result = train(run, display=fitting(quiet=not self.verbose))
-        self.system_, self.origin_ = run.system.eval(), run.origin
+        self.system_, self.origin_ = run.system, run.origin
         return self
 
     def labeled(self, X: Any, y: Any) -> tuple[Any, dict[str, Any]]:

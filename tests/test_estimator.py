@@ -118,7 +118,7 @@ def test_fit_is_the_recipe_on_the_same_data():
     found = small(random_state=3).fit(X, y)
     run = named("mlp")(Data("mine", Arrays(x=X, y=y), classes=("0", "1")), seed=3, hidden=(8,), batch=10, epochs=3)
     fit(run)
-    expected = run.system.eval().predict(torch.tensor(X).float())
+    expected = run.system.predict(torch.tensor(X).float())
     np.testing.assert_array_equal(found.predict_proba(X), expected.numpy())
     np.testing.assert_array_equal(found.transform(X), run.system.encode(torch.tensor(X).float()).numpy())
     assert found.origin_["arguments"] == run.origin["arguments"]

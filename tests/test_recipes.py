@@ -278,7 +278,6 @@ def test_a_checkpoint_gives_the_system_back(name, tmp_path):
         assert torch.equal(value, again.state_dict()[key]), key
     if isinstance(again, Predicts):
         x = images(9, 5).fields["x"]
-        run.system.eval()
         assert torch.equal(again.predict(x), run.system.predict(x))
 
 

@@ -74,7 +74,7 @@ def feature_maker(run: Run) -> Encodes | None:
             lenet5(Data("images", Arrays(**batch), classes=classes), fast=True, epochs=2), device=run.device
         )
         fit(stage)
-    system = stage.system.eval()
+    system = stage.system
     assert isinstance(system, Encodes)
     return system
 

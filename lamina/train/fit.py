@@ -109,7 +109,7 @@ def fit(
     listeners: Sequence[Callable[[Record], None]] = (),
     save_every: float = 30.0,
 ) -> Result:
-    """Train a run, after those that come before it, and leave its best weights in `run.system`.
+    """Train a run, after those that come before it, and leave its best weights in `run.system`, in evaluation mode.
 
     Args:
         run: what to train.
@@ -141,6 +141,7 @@ def fit(
         if not keeper.result.complete:
             follow(keeper, stack.enter_context(display or Display()), hears, caught)
     run.system.load_state_dict(keeper.best)
+    run.system.eval()
     return replace(keeper.result, seconds=keeper.result.seconds + earlier)
 
 

@@ -27,6 +27,7 @@ def test_keeps_the_best_epoch():
     assert len(seen) == result.epochs == 8
     assert result.best["error"] == min(seen)
     assert result.epoch == seen.index(min(seen)) + 1
+    assert not any(module.training for module in run.system.modules())
 
 
 def test_patience_counts_epochs_or_examples():

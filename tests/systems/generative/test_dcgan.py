@@ -71,7 +71,7 @@ def test_sampling_is_chunked_and_each_example_for_itself(conditional, monkeypatc
     """With statistics that were kept in training, an example depends on its own noise and class alone."""
     run = dcgan(toy(), conditional=conditional, **SMALL)
     fit(run)
-    system = run.system.eval()
+    system = run.system
     monkeypatch.setattr(systems, "CHUNK", 7)
     torch.manual_seed(1)
     some = system.sample(20)
@@ -90,7 +90,7 @@ def test_one_class_alone_is_drawn_as_among_others():
     """Statistics of a batch would change with the classes that are in it."""
     run = dcgan_conditional(toy(), **SMALL)
     fit(run)
-    system, z = run.system.eval(), torch.randn(6, 5)
+    system, z = run.system, torch.randn(6, 5)
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():
         together = system.generator(z, system.code(y))
