@@ -79,7 +79,7 @@ def boltzmann_encoder(
     The paper's: annealing at temperatures 2, 1.5, 1.2 and 1, noisy clamping, and steps of one size. Steps of 0.2
     and noise of (0.15, 0.05) are its numbers (from memory); the defaults here get solved sooner and more often. An
     epoch of the encoder data is a learning cycle, every pattern twice. The epoch with the best validation metric is
-    kept, which is -log p of the patterns where there are at most 20 units.
+    kept, which is -log p of the patterns where the hidden units and those of a group are at most 20.
 
     Args:
         data: values in 0..1; grey values are drawn as bits.
@@ -87,7 +87,7 @@ def boltzmann_encoder(
         hidden: hidden units.
         groups: parts of the visible units, of one size, that are not coupled; 1 couples all units.
         lateral: couple hidden units to each other.
-        exact: enumerate all states, of at most 20 units, instead of sampling.
+        exact: enumerate the states of the hidden units and of one group, at most 20 units, instead of sampling.
         fixed: move every coupling and bias by lr up or down, as the paper does; otherwise by lr times the gradient.
         lr: learning rate; the paper's step of 2 at temperature 10 is 0.2.
         batch: examples in an update.

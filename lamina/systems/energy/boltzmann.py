@@ -13,6 +13,7 @@ take turns in a fixed order, where the paper draws the next unit at random.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,10 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamina.core import System, Terms
+from lamina.kernels.anneal import anneal
+from lamina.kernels.compiling import compiled
 from lamina.sampling.enumerate import states
 from lamina.systems.energy.units import flip
 
-LARGEST = 20  # units to enumerate in every update
+LARGEST = 20  # units to enumerate together
 ROWS = 64  # examples whose hidden states are enumerated at once, which bounds the memory
 PAPER = (2.0, 2.0, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0, 1.0, 1.0)  # section 4.1, divided by 10
 
@@ -36,7 +39,7 @@ class BoltzmannMachine(System):
         hidden: how many hidden units; 0 makes it fully visible.
         groups: parts of the visible units, of one size, that have no couplings between them.
         lateral: couple hidden units to each other.
-        exact: enumerate all states, of at most 20 units; otherwise sample.
+        exact: enumerate the states of the hidden units and one group, of at most 20 units together; otherwise sample.
         noise: probabilities that clamping turns a unit that is on off, and one that is off on.
         temperatures: of the sweeps before states are collected.
         collect: sweeps at temperature 1 whose states are collected.
@@ -55,13 +58,14 @@ class BoltzmannMachine(System):
     ) -> None:
         super().__init__()
         self.shape, self.visible = shape, math.prod(shape)
-        units = self.visible + hidden
+        self.hidden, units = hidden, self.visible + hidden
         if hidden < 0 or collect < 1 or groups < 1 or self.visible % groups:
             raise ValueError(
                 f"{self.visible} visible units in {groups} groups, {hidden} hidden, {collect} sweeps: no machine"
             )
-        if exact and units > LARGEST:
-            raise ValueError(f"cannot enumerate {units} units, at most {LARGEST}; sample the statistics instead")
+        self.summed = hidden + self.visible // groups  # units that have to be enumerated together
+        if exact:
+            within_reach(self.summed)
         if min(temperatures, default=1.0) <= 0 or not all(0 <= p <= 1 for p in noise):
             raise ValueError(f"temperatures must be above 0 and noise within 0..1, got {temperatures} and {noise}")
         self.groups, self.exact, self.noise = groups, exact, noise
@@ -78,10 +82,10 @@ class BoltzmannMachine(System):
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch hidden"]:
         """Return p(h_j = 1 | v): exact for at most 20 hidden units, otherwise means of sampled states."""
-        v, hidden = x.flatten(1), len(self.b) - self.visible
-        if hidden > LARGEST:
+        v = x.flatten(1)
+        if self.hidden > LARGEST:
             return self.settled(v, torch.arange(self.visible)).mean(0)[:, self.visible :]
-        return torch.cat([self.scores(part).softmax(1) @ every(hidden, v) for part in torch.split(v, ROWS)])
+        return torch.cat([self.scores(part).softmax(1) @ every(self.hidden, v) for part in torch.split(v, ROWS)])
 
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
@@ -102,7 +106,7 @@ class BoltzmannMachine(System):
     def complete(self, x: Float[Tensor, "batch ..."], given: Bool[Tensor, "..."]) -> Float[Tensor, "batch ..."]:
         """Return x with the other units' means in place of all that is not `given`, a mask of one example's shape."""
         v, free = x.flatten(1).clone(), (~given).flatten().nonzero().squeeze(1)
-        if max(len(free), len(self.b) - self.visible) <= LARGEST:
+        if max(len(free), self.hidden) <= LARGEST:
             ways = every(len(free), v)
             for row in v:
                 tried = row.repeat(len(ways), 1)
@@ -113,14 +117,26 @@ class BoltzmannMachine(System):
         return v.view_as(x)
 
     def log_partition(self) -> Float[Tensor, ""]:
-        """Return log Z in nats.
+        """Return log Z in nats, with the groups of visible units summed out one by one for each hidden state.
 
         Raises:
-            ValueError: more than 20 units.
+            ValueError: the hidden units and those of a group are more than 20.
         """
-        if len(self.b) > LARGEST:
-            raise ValueError(f"cannot enumerate {len(self.b)} units, at most {LARGEST}; make the machine smaller")
-        return self.scores(every(self.visible, self.b)).logsumexp((0, 1))
+        within_reach(self.summed)
+        size, unseen = self.visible // self.groups, slice(self.visible, None)
+        h, v, C = every(self.hidden, self.b), every(size, self.b), self.couplings()
+        total = self.within(h, C, unseen)
+        for first in range(0, self.visible, size):
+            group = slice(first, first + size)
+            shown = torch.addmm(self.within(v, C, group)[:, None], v @ C[group, unseen], h.t())
+            total = total + shown.logsumexp(0)
+        return total.logsumexp(0)
+
+    def within(
+        self, s: Float[Tensor, "states some"], C: Float[Tensor, "units units"], units: slice
+    ) -> Float[Tensor, "states"]:
+        """Return -E of states of some units, but for their couplings to others."""
+        return s @ self.b[units] + ((s @ C[units, units]) * s).sum(1) / 2
 
     def couplings(self) -> Float[Tensor, "units units"]:
         """Return C."""
@@ -130,18 +146,15 @@ class BoltzmannMachine(System):
 
     def energy(self, s: Float[Tensor, "batch units"]) -> Float[Tensor, "batch"]:
         """Return E(s) in nats."""
-        return -s @ self.b - ((s @ self.couplings()) * s).sum(1) / 2
+        return -self.within(s, self.couplings(), slice(None))
 
     def scores(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch states"]:
         """Return -E(v, h) for all states h of the hidden units, of which there may be 20."""
-        hidden = len(self.b) - self.visible
-        if hidden > LARGEST:
-            raise ValueError(f"cannot enumerate {hidden} hidden units, at most {LARGEST}; make the machine smaller")
-        h, C = every(hidden, v), self.couplings()
-        seen, unseen = C[: self.visible], C[self.visible :]
-        alone = h @ self.b[self.visible :] + ((h @ unseen[:, self.visible :]) * h).sum(1) / 2
-        shown = v @ self.b[: self.visible] + ((v @ seen[:, : self.visible]) * v).sum(1) / 2
-        return torch.addmm(alone, v @ seen[:, self.visible :], h.t()) + shown[:, None]
+        within_reach(self.hidden)
+        h, C = every(self.hidden, v), self.couplings()
+        seen, unseen = slice(self.visible), slice(self.visible, None)
+        across = torch.addmm(self.within(h, C, unseen), v @ C[seen, unseen], h.t())
+        return across + self.within(v, C, seen)[:, None]
 
     @torch.no_grad()
     def settled(
@@ -150,19 +163,30 @@ class BoltzmannMachine(System):
         """Return states collected at temperature 1 after annealing from random ones; the units `held` stay as in v."""
         s = flip(v.new_full((len(self.b), len(v)), 0.5))
         s[held] = v.t()[held]
-        C, free = self.couplings(), sorted(set(range(len(self.b))) - set(held.tolist()))
-        for temperature in self.temperatures:
-            self.sweep(s, C, free, temperature)
-        return torch.stack([self.sweep(s, C, free, 1.0).t().clone() for _ in range(self.collect)])
+        free = sorted(set(range(len(self.b))) - set(held.tolist()))
+        return self.swept(s, self.couplings(), free, (*self.temperatures, *[1.0] * self.collect), self.collect)
 
-    def sweep(
-        self, s: Float[Tensor, "units batch"], C: Float[Tensor, "units units"], free: list[int], temperature: float
-    ) -> Float[Tensor, "units batch"]:
-        """Return s with each free unit drawn anew, in turn: it is on if T logit(u) < b_i + C_i s, with u uniform."""
-        bar = torch.rand_like(s).logit_().mul_(temperature).sub_(self.b[:, None])
-        for i in free:
-            torch.gt(C[i] @ s, bar[i], out=s[i])
-        return s
+    def swept(
+        self,
+        s: Float[Tensor, "units batch"],
+        C: Float[Tensor, "units units"],
+        free: Sequence[int],
+        temperatures: Sequence[float],
+        collect: int,
+    ) -> Float[Tensor, "collect batch units"]:
+        """Return the states after the last sweeps; each draws all free units anew, in turn, at its own temperature.
+
+        A unit is on if T logit(u) < b_i + C_i s, with u uniform.
+        """
+        if compiled(s):
+            return anneal(s, C, self.b, torch.tensor(free, dtype=torch.int64), temperatures, collect)
+        states = []
+        for temperature in temperatures:
+            bar = torch.rand_like(s).logit_().mul_(temperature).sub_(self.b[:, None])
+            for i in free:
+                torch.gt(C[i] @ s, bar[i], out=s[i])
+            states.append(s.t().clone())
+        return torch.stack(states[-collect:])
 
     def loss(self, x: Float[Tensor, "batch ..."]) -> Terms:
         """Return -log p(v), or a surrogate with the gradient that sampled states give; grey values become bits."""
@@ -174,13 +198,19 @@ class BoltzmannMachine(System):
         return {"divergence": self.energy(clamped.flatten(0, 1)).mean() - self.energy(free.flatten(0, 1)).mean()}
 
     def metrics(self, x: Float[Tensor, "batch ..."]) -> Terms:
-        """Return -log p(v) in nats of at most 20 units; of more, -Σ_i log p(v_i | all others), hidden units sampled."""
+        """Return -log p(v) in nats, or where that is too much -Σ_i log p(v_i | all others), hidden units sampled."""
         v = flip(x.flatten(1))
-        if len(self.b) <= LARGEST:
+        if self.summed <= LARGEST:
             return {"nll": self.log_partition() - self.score(v).mean()}
         s = self.settled(v, torch.arange(self.visible))[-1]
         field = (s @ self.couplings() + self.b)[:, : self.visible]
         return {"pseudo_nll": F.binary_cross_entropy_with_logits(field, v, reduction="sum") / len(v)}
+
+
+def within_reach(units: int) -> None:
+    """Raise ValueError if there are too many units to enumerate."""
+    if units > LARGEST:
+        raise ValueError(f"cannot enumerate {units} units, at most {LARGEST}; make the machine smaller, or sample")
 
 
 def every(units: int, like: Tensor) -> Float[Tensor, "states units"]:

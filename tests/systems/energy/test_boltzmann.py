@@ -8,7 +8,9 @@ from lamina.core import Encodes, Samples, Scores
 from lamina.data.dataset import Data
 from lamina.data.encoder import encoder
 from lamina.data.examples import Arrays
+from lamina.kernels.anneal import anneal
 from lamina.recipes.boltzmann import boltzmann_encoder, solved, trials
+from lamina.systems.energy import boltzmann
 from lamina.systems.energy.boltzmann import BoltzmannMachine, every
 from lamina.systems.energy.rbm import RBM
 from lamina.systems.energy.units import Bernoulli
@@ -41,8 +43,15 @@ def correlations(model: BoltzmannMachine, s: Tensor, p: Tensor) -> tuple[Tensor,
     return p @ (s[:, i] * s[:, j]), p @ s
 
 
-def test_energy_and_closed_forms_by_enumeration():
-    model = machine(4, 3).requires_grad_(False)
+@pytest.fixture(params=["kernel", "torch"])
+def way(request, monkeypatch):
+    """Sweep by the compiled kernel, or as on a GPU by torch's operations."""
+    monkeypatch.setattr(boltzmann, "compiled", lambda like: request.param == "kernel")
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_energy_and_closed_forms_by_enumeration(groups):
+    model = machine(4, 3, groups=groups).requires_grad_(False)
     s, exact = every(7, LIKE), {"rtol": 0, "atol": 1e-12}
     torch.testing.assert_close(-model.energy(s), log_weights(model), **exact)
     table = log_weights(model).view(8, 16)  # (h, v)
@@ -91,6 +100,7 @@ def test_exact_gradient_is_the_difference_of_correlations(visible, hidden, group
         torch.testing.assert_close(slope, expected - seen, rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures("way")
 def test_sampled_statistics_agree_with_enumeration():
     """20,000 chains of 5 collected sweeps, seed 1: a mean's standard error is below 0.5 / sqrt(20,000) = 0.0035.
 
@@ -106,6 +116,7 @@ def test_sampled_statistics_agree_with_enumeration():
     torch.testing.assert_close(model.settled(x, torch.arange(4))[:, :, :4], x.expand(5, -1, -1))  # clamped stay so
 
 
+@pytest.mark.usefixtures("way")
 def test_one_unit_at_a_time_has_detailed_balance_and_the_sweep_its_transitions():
     """100,000 chains a state, seed 2: total variation over 16 states is about 0.4 sqrt(16 / 100,000) = 0.005."""
     model = machine(4, 0).requires_grad_(False)
@@ -126,11 +137,26 @@ def test_one_unit_at_a_time_has_detailed_balance_and_the_sweep_its_transitions()
         torch.manual_seed(2)
         for state in (0, 6, 15):
             began = s[state][:, None].repeat(1, 100_000)
-            ended = place @ model.sweep(began, C, list(range(4)), temperature)
+            ended = model.swept(began, C, range(4), (temperature,), 1)[0] @ place
             seen = torch.bincount(ended.long(), minlength=16) / 100_000
             assert float((seen - whole[state]).abs().sum()) / 2 < 0.01
 
 
+def test_kernel_repeats_with_its_seed_for_any_number_of_threads():
+    model = machine(5, 3).float()
+    began, C = torch.rand(8, 77).round(), model.couplings().detach()
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        torch.manual_seed(5)
+        found.append(anneal(began, C, model.b, torch.tensor([0, 4, 7]), (2.0, 1.0, 1.0), 2))
+    torch.set_num_threads(1)
+    assert torch.equal(*found)
+    held = [1, 2, 3, 5, 6]
+    torch.testing.assert_close(found[0][:, :, held], began[held].t().expand(2, -1, -1))
+
+
+@pytest.mark.usefixtures("way")
 def test_samples_and_sampled_completions_have_the_law_of_the_model():
     """100,000 annealed chains, seed 3: total variation over 16 states is about 0.005."""
     model = machine(4, 2, collect=20).requires_grad_(False)
@@ -187,7 +213,7 @@ def test_recipe_takes_images_and_refuses_what_does_not_fit():
     assert torch.equal(completed[:, given], x[:, given])
     assert all(torch.isfinite(value) for value in model.metrics(x=x).values())
     with pytest.raises(ValueError, match="cannot enumerate"):
-        boltzmann_encoder(Data("toy", Arrays(x=x)), exact=True)
+        boltzmann_encoder(Data("toy", Arrays(x=x)), exact=True, groups=1)
     with pytest.raises(ValueError, match="no machine"):
         boltzmann_encoder(Data("toy", Arrays(x=x)), groups=7)
     with pytest.raises(ValueError, match="binary units need values"):
