@@ -56,6 +56,7 @@ ARGUMENTS = {
         "filters": (4, 3),
         "sides": (3, 2),
         "pools": (2, 1),
+        "learned_stages": 2,
         "window": 3,
         "batch": 8,
         "lr": 0.02,

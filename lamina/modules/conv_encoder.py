@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lamina.modules.contrast import LocalContrast
 
 Squash = Literal["tanh", "shrink"]
+THRESHOLD = 0.1  # at the beginning
 
 
 class ConvEncoder(nn.Module):
@@ -38,7 +39,17 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, codes, side, padding=padding)
         self.g = nn.Parameter(torch.ones(codes, 1, 1))
-        self.theta = nn.Parameter(torch.full((codes, 1, 1), 0.1)) if squash == "shrink" else None
+        self.theta = nn.Parameter(torch.full((codes, 1, 1), THRESHOLD)) if squash == "shrink" else None
+
+    @torch.no_grad()
+    def reset_scale(self) -> None:
+        """Put gains and thresholds back where they began; filters and biases stay.
+
+        Codes are small and sparse, which PSD's dictionary asks for; a stage's normalization takes their scale away.
+        """
+        self.g.fill_(1)
+        if self.theta is not None:
+            self.theta.fill_(THRESHOLD)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch codes _h _w"]:
         u: Tensor = self.conv(x)

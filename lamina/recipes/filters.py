@@ -106,6 +106,7 @@ def psd_convnet(
     filters: tuple[int, ...] = (32, 64),
     sides: tuple[int, ...] = (7, 5),
     pools: tuple[int, ...] = (2, 2),
+    learned_stages: int = 1,
     window: int = 5,
     encoder: Squash = "shrink",
     sparsity: float = 0.5,
@@ -117,7 +118,7 @@ def psd_convnet(
     batch: int = 50,
     lr: float = 1e-3,
 ) -> Run:
-    """Train the filters of a convolutional network by convolutional PSD without labels, then all of it with a few.
+    """Train filters of a convolutional network by convolutional PSD without labels, then all of it with a few.
 
     A stage has filters with gains, rectification by the absolute value, local contrast normalization and average
     pooling. The last epoch is kept: choosing one by validation labels would use more labels than `labels`.
@@ -129,12 +130,13 @@ def psd_convnet(
         filters: of each stage.
         sides: of each stage's filters in pixels.
         pools: sides of the squares that each stage averages.
+        learned_stages: the lowest stages, whose filters are learned without labels; those above begin from random ones.
         window: side of the windows of local contrast normalization, odd.
         encoder: squashing function after the filters.
         sparsity: weight of the codes' size, for the filters.
         steps: of FISTA for an update of the filters.
         images: to learn filters from.
-        pretraining: passes over these for each stage; 0 begins from random filters.
+        pretraining: passes over these for each stage that is learned; 0 begins from random filters.
         pretraining_lr: learning rate of Adam for the filters, falling linearly to zero.
         epochs: passes over the labelled examples.
         batch: examples in an update.
@@ -157,7 +159,7 @@ def psd_convnet(
     some = subset(unlabelled, torch.randperm(len(unlabelled))[:images])
 
     def greedy() -> Iterator[Run]:
-        for depth, network in enumerate(encoders):
+        for depth, network in enumerate(encoders[:learned_stages]):
             mapped = Mapped(some, partial(coded, nn.Sequential(inputs, *stages[:depth])))
             dictionary = ConvDictionary(
                 Whitening.fitted(torch.zeros(1, *shapes[depth])), filters[depth], sides[depth], sparsity
@@ -165,6 +167,7 @@ def psd_convnet(
             begin(dictionary, mapped.fetch(torch.arange(min(len(some), EXAMPLES)))["x"].flatten(1))
             system = predictive(dictionary, network, 1.0, steps)
             yield learned(system, dictionary, Data(data.name, mapped), seed, pretraining_lr, pretraining, batch)
+            network.reset_scale()
 
     head = nn.Linear(int(torch.Size(shapes[-1]).numel()), data.labels())
     nn.init.zeros_(head.weight)

@@ -207,25 +207,34 @@ def test_enough_atoms_restore_what_was_given():
 SMALL = {"filters": (4, 3), "sides": (3, 2), "pools": (2, 1), "window": 3, "batch": 8}
 
 
-def test_network_begins_with_filters_that_were_learned_without_labels(tmp_path):
+@pytest.mark.parametrize("learned_stages", [1, 2])
+def test_network_begins_with_filters_that_were_learned_without_labels(tmp_path, learned_stages):
     y = torch.arange(40) % 2
     data = Data("toy", Arrays(x=images(), y=y), Arrays(x=images(seed=1), y=y), None, ("a", "b"))
     data = dataclasses.replace(data, unlabelled=Arrays(x=images(25, seed=2)))
-    run = psd_convnet(data, labels=4, epochs=1, **SMALL)
+    form = SMALL | {"learned_stages": learned_stages}
+    run = psd_convnet(data, labels=4, epochs=1, **form)
     assert len(next(run.train.epoch(0))["y"]) == 4
     before = [p.clone() for p in run.system.network.parameters()]
-    stages = []
+    encoders = [run.system.network[depth][0] for depth in range(2)]
+    random, stages = encoders[1].conv.weight.clone(), []
     for depth, first in enumerate(run.before()):
         assert len(first.train.examples) == 65  # those without a label too
         fit(first)
         learned = first.system.encoder[1]
-        assert learned is run.system.network[depth][0]
+        assert learned is encoders[depth]
+        assert not torch.equal(learned.g, torch.ones_like(learned.g))
         assert first.system.dictionary.places[0] == SMALL["filters"][depth]
         stages.append(learned.conv.weight.clone())
     after = list(run.system.network.parameters())
+    assert len(stages) == learned_stages
+    for encoder, weight in zip(encoders, [*stages, random], strict=False):
+        assert torch.equal(encoder.conv.weight, weight)
+        assert torch.equal(encoder.g, torch.ones_like(encoder.g))
+        assert torch.equal(encoder.theta, torch.full_like(encoder.theta, 0.1))
     assert not torch.equal(before[0], after[0])
     assert torch.equal(before[-1], after[-1])  # the head has learned nothing yet
-    fit(psd_convnet(data, labels=4, epochs=1, **SMALL), tmp_path / "run")
+    fit(psd_convnet(data, labels=4, epochs=1, **form), tmp_path / "run")
     assert isinstance(run.system, Predicts)
     assert run.system.predict(images()).shape == (40, 2)
     assert psd_convnet(data, pretraining=0, labels=4, **SMALL).before is None
