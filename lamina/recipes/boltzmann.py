@@ -70,7 +70,7 @@ def boltzmann_encoder(
     fixed: bool = True,
     lr: float = 0.3,
     batch: int = 8,
-    epochs: int = 1000,
+    epochs: int = 3000,
     noise: tuple[float, float] = (0.1, 0.03),
     collect: int = 10,
 ) -> Run:
