@@ -21,7 +21,7 @@ METHODS: dict[str, tuple[str, ...]] = {  # a recipe, and what shortens it to a m
     "ladder": ("epochs=3",),
     "ladder_gamma": ("epochs=3",),
     "ladder_conv": ("quick", "epochs=1"),
-    "m2": ("epochs=2",),
+    "m2": ("epochs=6",),
     "m1_m2": ("pretraining=10", "epochs=10"),
     "swwae": ("quick", "epochs=1"),
 }
