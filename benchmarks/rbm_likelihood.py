@@ -52,8 +52,8 @@ def likelihood(x: machines.Rows, W: machines.Rows, a: machines.Rows, b: machines
 
     from lamina.data.dataset import Data
     from lamina.data.examples import Arrays
-    from lamina.recipes.energy import likelihood as estimate
     from lamina.recipes.energy import rbm
+    from lamina.recipes.harmoniums import likelihood as estimate
 
     run = rbm(Data("mnist", Arrays(x=x), test=Arrays(x=bits(TESTS, "t10k"))), hidden=len(b), epochs=1, batch=BATCH)
     model: Any = run.system

@@ -13,57 +13,17 @@ from lamina.data.batches import in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import Mapped
 from lamina.recipes.autoencoder import classifier
-from lamina.recipes.greedy import CHAINS, EXAMPLES, doubled, fill, generative, log_odds, machines, pretrained, rate
-from lamina.recipes.inputs import bernoulli, everything, gather, gaussian, rows
+from lamina.recipes.greedy import CHAINS, doubled, fill, generative, machines, pretrained, rate
+from lamina.recipes.harmoniums import likelihood
+from lamina.recipes.inputs import bernoulli, everything, gaussian, rows
 from lamina.recipes.registry import recipe
-from lamina.sampling.ais import ais, paper_betas
 from lamina.systems.energy.dbm import DBM, MeanField, layers_of
 from lamina.systems.energy.dbn import DBN, Values
 from lamina.systems.energy.units import Bernoulli, Gaussian
-from lamina.train.evaluate import seeded
 
-BETAS = 20000  # of the DBM's paper, section 4.1
 UPPER = 0.5  # share of the rate for the upper RBMs of a DBM, which have twice as many units
 
 Visible = Literal["bernoulli", "gaussian"]
-
-
-@torch.no_grad()
-def likelihood(run: Run) -> dict[str, float]:
-    """Return lower bounds on mean log-likelihoods in nats per example, with log Z from annealed importance sampling.
-
-    100 runs, of 20,000 temperatures for a DBM and 14,500 for the top RBM of a DBN, from a base-rate model with the
-    means of 10,000 training examples in each layer. Grey pixels are drawn as binary ones once, from seed 0 (own
-    binarization), so figures compare only up to that draw. `error` is the standard error of log Z, which all examples
-    share; where log Z comes out too small, as it does on average, the model looks better than it is.
-
-    Raises:
-        ValueError: the run has no test data.
-    """
-    if run.test is None:
-        raise ValueError("the bound on the test log-likelihood needs test data, and this data set has none")
-    model = run.system
-    assert isinstance(model, DBM | DBN)
-    units = model.visible
-    with seeded(run.device):
-        test, train = (
-            units.restored(units.observed(gather(source, count, run.device)["x"]))
-            for source, count in ((run.test, None), (run.train, EXAMPLES))
-        )
-        v = units.standard(train)
-        if isinstance(model, DBM):
-            means = model.infer(v, model.steps)
-            base = [units.matching(v.mean(0), len(v)), *(log_odds(means[i]) for i in model.even[1:])]
-            estimate = ais(model.harmonium(), torch.cat(base), betas=paper_betas(BETAS))
-        else:
-            estimate = ais(model.top, log_odds(model.ascend(v)[-1]))
-        figures = {
-            "log_likelihood": float(model.bound(test, estimate.value).mean()),
-            "error": estimate.error,
-            "train_log_likelihood": float(model.bound(train, estimate.value).mean()),
-            "log_partition": estimate.value,
-        }
-    return figures
 
 
 @recipe(

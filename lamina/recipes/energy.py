@@ -11,46 +11,10 @@ from lamina.data.dataset import Data
 from lamina.data.examples import whole
 from lamina.optim.schedules import linear_to_zero
 from lamina.optim.wrappers import regularized
-from lamina.recipes.inputs import bernoulli, gather, gaussian
+from lamina.recipes.harmoniums import likelihood
+from lamina.recipes.inputs import bernoulli, gaussian
 from lamina.recipes.registry import recipe
-from lamina.sampling.ais import ais
-from lamina.sampling.enumerate import LARGEST, log_partition
 from lamina.systems.energy.rbm import RBM
-from lamina.train.evaluate import seeded
-
-
-@torch.no_grad()
-def likelihood(run: Run) -> dict[str, float]:
-    """Return mean log-likelihoods in nats per example, with log Z from annealed importance sampling.
-
-    100 runs of 14,500 temperatures, from a base-rate model with the means of 10,000 training examples. Grey pixels are
-    drawn as binary ones once, from seed 0 (own binarization), so figures compare only up to that draw. `error` is the
-    standard error of log Z, which all examples share. With few hidden units log Z is summed exactly as well.
-
-    Raises:
-        ValueError: the run has no test data.
-    """
-    if run.test is None:
-        raise ValueError("the test log-likelihood needs test data, and this data set has none")
-    model = run.system
-    assert isinstance(model, RBM)
-    units = model.visible
-    with seeded(run.device):
-        test, train = (
-            gather(source, count, run.device)["x"] for source, count in ((run.test, None), (run.train, 10000))
-        )
-        base = units.matching(units.standard(train).mean(0), len(train))
-        test, train = (units.restored(units.observed(x)) for x in (test, train))
-        estimate = ais(model, base)
-    figures = {
-        "log_likelihood": float(model.log_prob(test, estimate.value).mean()),
-        "error": estimate.error,
-        "train_log_likelihood": float(model.log_prob(train, estimate.value).mean()),
-        "log_partition": estimate.value,
-    }
-    if len(model.b) <= LARGEST:
-        figures["exact_log_likelihood"] = float(model.log_prob(test, log_partition(model)).mean())
-    return figures
 
 
 @recipe(

@@ -53,6 +53,11 @@ class Mixed(NamedTuple):
         """Return A(θ), summed over the units."""
         return self.units.log_partition(theta[:, : self.visible]) + F.softplus(theta[:, self.visible :]).sum(-1)
 
+    def matching(self, means: Float[Tensor, "units"], count: int) -> Float[Tensor, "units"]:
+        """Return θ for means over `count` examples."""
+        shown = self.units.matching(means[: self.visible], count)
+        return torch.cat([shown, Bernoulli(()).matching(means[self.visible :], count)])
+
     def draw(self, theta: Float[Tensor, "batch units"]) -> Float[Tensor, "batch units"]:
         """Return a sample of the units."""
         shown = self.units.draw(theta[:, : self.visible])

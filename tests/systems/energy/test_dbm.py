@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from torch.nn.utils import parametrize
 from lamina.core import Encodes, Predicts, Samples, Scores
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
-from lamina.recipes import deep
-from lamina.recipes.deep import dbm, dbm_classifier, likelihood
+from lamina.recipes import harmoniums
+from lamina.recipes.deep import dbm, dbm_classifier
 from lamina.recipes.greedy import doubled
+from lamina.recipes.harmoniums import likelihood
 from lamina.sampling.ais import ais, paper_betas
 from lamina.sampling.enumerate import log_partition, states
 from lamina.systems.energy.dbm import DBM, layers_of
@@ -242,7 +244,7 @@ def test_recipe_measures_and_its_system_has_every_verb(visible, monkeypatch):
     assert model.encode(x).shape == (60, 5)
     assert model.sample(3, steps=2).shape == model.reconstruct(x[:3]).shape == (3, 1, 4, 4)
     assert all(torch.isfinite(value) for value in model.metrics(x=x).values())
-    monkeypatch.setattr(deep, "ais", lambda model, base, betas: ais(model, base, betas=paper_betas(500)))
+    monkeypatch.setattr(harmoniums, "paper_betas", partial(paper_betas, 500))
     figures = likelihood(run)
     assert abs(figures["log_partition"] - log_partition(model.harmonium())) < 0.01 + 4 * figures["error"]
 

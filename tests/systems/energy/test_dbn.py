@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from lamina.core import Encodes, Predicts, Samples, Scores
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
-from lamina.recipes import deep
-from lamina.recipes.deep import dbn, dbn_classifier, likelihood
-from lamina.sampling.ais import ais, paper_betas
+from lamina.recipes import harmoniums
+from lamina.recipes.deep import dbn, dbn_classifier
+from lamina.recipes.harmoniums import likelihood
+from lamina.sampling.ais import paper_betas
 from lamina.sampling.enumerate import log_partition, states
 from lamina.systems.energy.dbn import DBN
 from lamina.systems.energy.rbm import RBM
@@ -212,7 +213,7 @@ def test_recipe_measures_and_its_system_has_every_verb(visible, monkeypatch):
     assert model.encode(x).shape == (60, 4)
     assert model.sample(3, steps=2).shape == model.reconstruct(x[:3]).shape == (3, 1, 4, 4)
     assert all(torch.isfinite(value) for value in model.metrics(x=x).values())
-    monkeypatch.setattr(deep, "ais", partial(ais, betas=paper_betas(500)))
+    monkeypatch.setattr(harmoniums, "paper_betas", partial(paper_betas, 500))
     figures = likelihood(run)
     assert abs(figures["log_partition"] - log_partition(model.top)) < 0.01 + 4 * figures["error"]
 

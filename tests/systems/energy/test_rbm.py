@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from lamina.core import Encodes, Samples, Scores
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
-from lamina.recipes import energy
-from lamina.recipes.energy import likelihood, rbm
-from lamina.sampling.ais import ais, paper_betas
+from lamina.recipes import harmoniums
+from lamina.recipes.energy import rbm
+from lamina.recipes.harmoniums import likelihood
+from lamina.sampling.ais import paper_betas
 from lamina.sampling.enumerate import log_partition, states
 from lamina.systems.energy.rbm import RBM
 from lamina.systems.energy.units import Bernoulli, Gaussian, flip
@@ -263,7 +264,7 @@ def test_recipe_builds_from_an_outline_and_measures(visible, monkeypatch):
     rebuilt = rbm(Data.blank(data.outline()), hidden=6, visible=visible, sparsity=0.1).system
     rebuilt.load_state_dict(copy.deepcopy(model.state_dict()))
     assert torch.equal(rebuilt.score(x), model.score(x))
-    monkeypatch.setattr(energy, "ais", partial(ais, betas=paper_betas(1000)))
+    monkeypatch.setattr(harmoniums, "paper_betas", partial(paper_betas, 1000))
     figures = likelihood(run)
     assert abs(figures["log_likelihood"] - figures["exact_log_likelihood"]) < 0.01 + 4 * figures["error"]
 
