@@ -58,11 +58,18 @@ def log_likelihood(
     model: ConditionalRBM, x: Float[Tensor, "batch ..."], past: Float[Tensor, "batch frames ..."]
 ) -> Float[Tensor, "batch"]:
     """Return log p(x | past) in nats: a density of raw values if x is Gaussian."""
-    exact, betas = len(model.b) <= FEW, torch.linspace(0, 1, 1001)
-    given = [model.given(before) for before in past]
-    log_Z = [log_partition(machine) if exact else ais(machine, betas=betas).value for machine in given]
+    log_Z = [normalization(model, before) for before in past]
     seen = model.visible.restored(model.visible.observed(x))
     return model.score(seen, past) - x.new_tensor(log_Z) - model.visible.log_volume()
+
+
+def normalization(model: ConditionalRBM, past: Float[Tensor, "frames ..."]) -> float:
+    """Return log Z of the machine after one past, estimated unless its hidden units are few."""
+    machine = model.given(past)
+    if len(machine.b) <= FEW:
+        return log_partition(machine)
+    hidden = torch.addmv(machine.b, machine.W.t(), model.visible.mean(machine.a))
+    return ais(machine, betas=torch.linspace(0, 1, 1001), hidden=hidden).value
 
 
 def by_regression(
