@@ -1,10 +1,9 @@
 """How well RBMs of 784-500 units model MNIST after 20 epochs of PCD-1 at learning rate 0.05 and batches of 100.
 
 Mean test log-likelihood in nats, with log Z from lamina's annealed importance sampling for all: 100 runs of 14,500
-temperatures, standard error in the table, and by how many nats they would change by the estimate of log Z backward. All
-learn from one and the same binary draw of the 60,000 gray images, and
-the 10,000 test images are drawn once as well, so figures compare with each other, and with published ones only up to
-that draw. One seed.
+temperatures, standard error in the table, and by how many nats the figure would change with the estimate of log Z
+backward. All learn from one and the same binary draw of the 60,000 gray images, and the 10,000 test images are drawn
+once as well, so figures compare with each other, and with published ones only up to that draw. One seed.
 
 scikit-learn starts with visible biases of zero, does not shuffle, and keeps its learning rate; lamina starts at the
 log-odds of the pixels and shuffles, and is shown with a constant rate and with one that falls to zero. ebmkit starts at
