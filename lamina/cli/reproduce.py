@@ -15,7 +15,7 @@ from lamina.recipes.records import PLACE, record_name, shown, write_table
 from lamina.recipes.registry import figures_of
 from lamina.train.display import fitting, numbers
 from lamina.train.fit import fit
-from lamina.train.folder import Folder, write_json
+from lamina.train.folder import Folder, describe, write_json
 
 
 @dataclass(kw_only=True)
@@ -80,7 +80,10 @@ def reproduce(recipe: Recipe, seed: int, options: Reproduce) -> None:
         )
     record = {**folder.description(), "form": form, "figures": figures, "seconds": result.seconds}
     record |= {"measuring": measuring, "trained": result.epochs, "kept": result.epoch, "valid": result.best}
-    if not begun:  # of a run that was stopped, only the last part's is known
+    if begun:  # the time of earlier parts is not known
+        ended = describe(run)
+        record["ended"] = {name: ended[name] for name in ("versions", "commit", "machine", "gpu", "started")}
+    else:
         record["cpu_seconds"] = spent
     options.records.mkdir(parents=True, exist_ok=True)
     write_json(options.records / f"{name}.json", record)

@@ -15,7 +15,8 @@ HEAD = """# Measured results
 Written by `lamina reproduce --table` from the records in `lamina/recipes/records`; each record holds the arguments,
 seed, commit, versions, machine, date and time of one run. Test figures; mean and standard deviation over the seeds.
 Minutes are of training on one thread: of processor time, or in older records of wall time beside other work. On a GPU
-they are those of the thread that feeds it; the list at the end names the GPU.
+they are those of the thread that feeds it; the list at the end names the GPU. Where it names two commits, machines or
+dates, a run was stopped, and the second of them ended and measured it.
 Published figures marked *memory* were not read in the paper again.
 
 """
@@ -136,8 +137,16 @@ def details(place: Path = PLACE) -> str:
     for record in load_records(place):
         figures = ", ".join(f"{name} {value:.5g}" for name, value in record["figures"].items())
         run = f"{record['recipe']} {record['form']} on {record['data']['name']}"
-        where = record.get("gpu") or record["machine"]
-        lines.append(line(run, record["seed"], figures, record["commit"], where, record["started"][:10]))
+        parts = (record, record["ended"]) if "ended" in record else (record,)
+        commits, places, days = (
+            ", ".join(dict.fromkeys(values))
+            for values in (
+                (str(part["commit"]) for part in parts),
+                (part.get("gpu") or part["machine"] for part in parts),
+                (part["started"][:10] for part in parts),
+            )
+        )
+        lines.append(line(run, record["seed"], figures, commits, places, days))
     return "".join(lines)
 
 

@@ -97,6 +97,23 @@ def test_reproduce_writes_records_and_a_table_of_them(told, tmp_path):
     assert "| 0, 1 |" in page
 
 
+def test_a_record_names_where_a_run_began_and_where_it_ended(told, tmp_path):
+    words = ["--data", str(table(tmp_path / "rows.csv")), "--records", str(tmp_path / "records"), "--quiet"]
+    told("reproduce", "mlp", *words, "--runs", tmp_path / "runs")
+    kept = tmp_path / "records" / "mlp-full-rows-0.json"
+    first = json.loads(kept.read_text())
+    assert "ended" not in first
+    begun = next((tmp_path / "runs").glob("*/recipe.json"))
+    begun.write_text(json.dumps(json.loads(begun.read_text()) | {"commit": "0123456789ab", "gpu": "a card"}))
+    told("reproduce", "mlp", *words, "--runs", tmp_path / "runs")
+    again = json.loads(kept.read_text())
+    assert again["figures"] == first["figures"]
+    assert (again["commit"], again["ended"]["commit"]) == ("0123456789ab", first["commit"])
+    told("reproduce", "--table", tmp_path / "results.md", "--records", tmp_path / "records")
+    page = (tmp_path / "results.md").read_text()
+    assert f"| 0123456789ab, {first['commit']} | a card, {first['machine']} |" in page
+
+
 def test_learning_rates_are_tested(told, tmp_path):
     out = told("range", "mlp", "--data", table(tmp_path / "rows.csv"), "--out", tmp_path / "range.png", "--quiet")
     assert "suggested learning rate" in out
