@@ -14,9 +14,9 @@ estimates bracket the truth if the samples are exact (Grosse, Ghahramani & Adams
 likelihood using bidirectional Monte Carlo, section 3). `lamina.sampling.enumerate` has the notation and an exact sum.
 
 Differs from the paper: its base-rate model has b₀ = 0, so that half of the hidden units are on at first. Where data
-leaves most of them off, a first-order transition may then lie on the way to the states that look like data; if chains do
-not cross it, log Z comes out far too small with a small standard error. From b₀ that matches their means the way is
-shorter. Gaussian visible units (variance 1) anneal in the same way.
+leaves most of them off, a first-order transition may then lie on the way to the states that look like data; if chains
+do not cross it, log Z comes out far too small with a small standard error. From b₀ that matches their means the way
+is shorter. Gaussian visible units (variance 1) anneal in the same way.
 """
 
 import math
@@ -124,9 +124,8 @@ class Path(NamedTuple):
     @classmethod
     def between(cls, a: Tensor | None, b: Tensor | None, model: Harmonium) -> "Path":
         """Return the path from given parameters, or from the model's own of visible units and zeros of hidden ones."""
-        return cls(
-            model.a if a is None else a.to(model.a), torch.zeros_like(model.b) if b is None else b.to(model.b), model
-        )
+        a = model.a if a is None else a.to(model.a)
+        return cls(a, torch.zeros_like(model.b) if b is None else b.to(model.b), model)
 
     def rise(
         self, v: Float[Tensor, "runs visible"], x: Float[Tensor, "runs hidden"], p: float, q: float
