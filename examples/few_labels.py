@@ -20,6 +20,7 @@ METHODS: dict[str, tuple[str, ...]] = {  # a recipe, and what shortens it to a m
     "cluster_label": ("clusters=4000", "epochs=5"),  # no fewer than labels
     "ladder": ("epochs=3",),
     "ladder_gamma": ("epochs=3",),
+    "ladder_bottom": ("epochs=3",),
     "ladder_conv": ("quick", "epochs=1"),
     "m2": ("epochs=6",),
     "m1_m2": ("pretraining=10", "epochs=10"),

@@ -31,6 +31,7 @@ from lamina.core import Encodes, Predicts, Samples, Scores, System
 from lamina.data.dataset import Data, split
 from lamina.data.examples import Arrays
 from lamina.data.images import as_input, words
+from lamina.data.splits import minus_ones
 from lamina.recipes import RECIPES, Recipe, named
 from lamina.train.display import fitting
 from lamina.train.evaluate import seeded
@@ -57,7 +58,8 @@ class RecipeEstimator(BaseEstimator):  # type: ignore[misc]
 
     X are rows (examples, features), or pictures (examples, height, width), with channels before or after these two.
     Values are taken as they are: bytes are not divided by 255. A classifier takes labels of any kind as y; others leave
-    y alone. Training leaves torch's random numbers as it found them.
+    y alone. To recipes for few labels, which have the argument `labels`, -1 beside two or more classes none of which is
+    a negative number is no label, as to scikit-learn. Training leaves torch's random numbers as it found them.
 
     Args:
         random_state: the recipe's seed; a number repeats bit for bit on a CPU, None differs from fit to fit.
@@ -96,26 +98,33 @@ class RecipeEstimator(BaseEstimator):  # type: ignore[misc]
             ValueError: X, y or a parameter does not fit.
             NotFinite: a loss became NaN or infinite; a smaller learning rate may help.
         """
-        X, codes = self.labeled(X, y) if isinstance(self, Predictor) else (validate_data(self, X, **FORM), {})
-        names = tuple(str(name) for name in self.classes_) if codes else ()
-        examples, seed = Arrays(x=as_input(torch.tensor(X)), **codes), seed_of(self.random_state)
+        examples, unlabelled = self.labeled(X, y) if isinstance(self, Predictor) else (self.plain(X), None)
+        names = tuple(str(name) for name in self.classes_) if isinstance(self, Predictor) else ()
+        seed = seed_of(self.random_state)
         rest, held = split(examples, self.valid, seed) if self.valid else (examples, None)
         arguments = {name: getattr(self, name) for name in hyperparameters(self.recipe)}
         with seeded(self.device):
-            run = self.recipe(Data("arrays", rest, held, classes=names), seed=seed, **arguments)
+            data = Data("arrays", rest, held, classes=names, unlabelled=unlabelled)
+            run = self.recipe(data, seed=seed, **arguments)
             run.device = self.device
             self.result_: Result = train(run, display=fitting(quiet=not self.verbose))
         self.system_, self.origin_ = run.system, run.origin
         return self
 
-    def labeled(self, X: Any, y: Any) -> tuple[Any, dict[str, Any]]:
-        """Return X and the classes' numbers, checked; take note of the classes."""
+    def plain(self, X: Any) -> Arrays:
+        """Return examples without labels, checked."""
+        return Arrays(x=as_input(torch.tensor(validate_data(self, X, **FORM))))
+
+    def labeled(self, X: Any, y: Any) -> tuple[Arrays, Arrays | None]:
+        """Return examples with the classes' numbers, checked, and those without a label; take note of the classes."""
         X, y = validate_data(self, X, y, **FORM)
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        lacking = minus_ones(y) if "labels" in hyperparameters(self.recipe) else np.zeros(len(y), dtype=bool)
+        self.classes_, codes = np.unique(y[~lacking], return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"a classifier needs at least two classes, y holds one class: {self.classes_[0]!r}")
-        return X, {"y": codes}
+        x = as_input(torch.tensor(X))
+        return Arrays(x=x[~lacking], y=codes), Arrays(x=x[lacking]) if lacking.any() else None
 
     def trained(self) -> Any:
         """Return the system on its device; NotFittedError tells that there is none."""

@@ -209,6 +209,18 @@ def test_labels_of_any_kind(labels):
     assert log_loss(labels[y], found.predict_proba(X), labels=found.classes_) < 0.2
 
 
+def test_minus_one_is_no_label_to_recipes_for_few_labels():
+    X, y = rows(60)
+    marked = np.where(np.arange(60) < 20, y, -1)
+    found = Estimator("ladder", labels=0, hidden=(16,), costs=(1.0, 1.0, 0.1), epochs=30, batch=20, lr=0.02).fit(
+        X, marked
+    )
+    assert list(found.classes_) == [0, 1]
+    assert found.score(X, y) > 0.9
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(found)).predict_proba(X), found.predict_proba(X))
+    assert list(small(epochs=1).fit(X, marked).classes_) == [-1, 0, 1]
+
+
 def test_samples_and_scores():
     X, y = rows()
     found = small("rbm").fit(X, y)

@@ -26,14 +26,15 @@ def read_pictures(folder: Path, seed: int = 0) -> Data:
     """Return the data set in a folder of pictures.
 
     It has a subfolder for each class, or a .csv of file names and labels, or only pictures, which are unlabelled then;
-    or it has subfolders train, test and valid that are so.
+    or it has subfolders train, test and valid that are so. Training pictures beside the folders of the classes have no
+    label.
 
     Raises:
         ValueError: there is no picture, or one cannot be read.
     """
     subfolders = {PARTS[sub.name.lower()]: sub for sub in folders(folder) if sub.name.lower() in PARTS}
     parts = subfolders if "train" in subfolders else {"train": folder}
-    listed = {part: listing(sub) for part, sub in parts.items()}
+    listed = {part: listing(sub, part == "train") for part, sub in parts.items()}
     shape = common_shape(listed["train"][0])
     files = [path for paths, _ in listed.values() for path in paths]
     small = len(files) * math.prod(shape) * 4 <= LARGE
@@ -44,8 +45,8 @@ def read_pictures(folder: Path, seed: int = 0) -> Data:
     return assemble(str(folder), examples, labels, seed, fingerprint(folder, files))
 
 
-def listing(folder: Path) -> tuple[list[Path], list[str] | None]:
-    """Return the pictures of a folder and their labels.
+def listing(folder: Path, training: bool) -> tuple[list[Path], list[str] | None]:
+    """Return the pictures of a folder and their labels, empty for training pictures beside the folders of the classes.
 
     Raises:
         ValueError: there is none, or the folder of a class is empty, or a listed picture is not there.
@@ -57,9 +58,10 @@ def listing(folder: Path) -> tuple[list[Path], list[str] | None]:
         if not loose:
             raise ValueError(f"{folder} holds no picture")
         return loose, None
-    if loose:
+    if loose and not training:
         say(f"{folder}: {len(loose)} pictures beside the folders of the classes are left out")
-    files, labels = list[Path](), list[str]()
+    files = loose if training else []
+    labels = [""] * len(files)
     for sub in folders(folder):
         found = pictures(sub.rglob("*"))
         if not found:

@@ -17,7 +17,9 @@ from lamina.data.dataset import Data
 from lamina.data.examples import Arrays, Examples, Mapped, subset
 from lamina.data.images import say
 from lamina.data.stream import Labelled
+from lamina.data.tables import is_number
 
+MINUS_ONE = ("-1", "-1.0")
 HELD = 0.1  # share of all examples that is held out
 
 
@@ -31,7 +33,8 @@ def assemble(
     """Return a data set of examples and the labels of each part ("train", "valid", "test"; None: unlabelled).
 
     Training examples whose label is None, NaN or an empty word are set aside as `Data.unlabelled`; so are those with
-    -1, scikit-learn's sign for no label, beside two or more classes that are numbered from zero on.
+    -1, scikit-learn's sign for no label, beside two or more classes none of which is a negative number. Where no
+    training example has a label, the whole data set is without.
 
     Raises:
         ValueError: no example, labels that are missing or do not fit, one class only, or a class that training lacks.
@@ -64,9 +67,12 @@ def set_aside(
     note = "no label"
     if (marked := minus_ones(values[~lacking])).any():
         lacking[np.flatnonzero(~lacking)[marked]] = True
-        note = "the label -1, which is read as none (if it is a class, give it a name or another number),"
-    if not lacking.any() or lacking.all():
+        note = "the label -1, which is read as none (if it is a class, give it a name or another number)"
+    if not lacking.any():
         return parts, labels, None
+    if lacking.all():
+        say(f"{name}: no training example has a label, so all data are taken without")
+        return parts, dict.fromkeys(labels), None
     say(f"{name}: {lacking.sum()} training examples have {note}; only recipes for few labels learn from them")
     aside, kept = (torch.from_numpy(np.flatnonzero(rows)) for rows in (lacking, ~lacking))
     train = parts["train"]
@@ -83,14 +89,12 @@ def is_lacking(value: Any) -> bool:
 
 
 def minus_ones(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which labels are -1, where the others are two or more whole numbers from zero on; else none."""
-    try:
-        numbers = values.astype(np.float64)
-    except (TypeError, ValueError):
-        return np.zeros(len(values), dtype=bool)
-    marked: NDArray[np.bool_] = numbers == -1
-    classes = np.unique(numbers[~marked])
-    return marked if len(classes) > 1 and (classes >= 0).all() else np.zeros_like(marked)
+    """Return which labels are -1: none if the others are of a single class, or one of them is a negative number."""
+    words = values.astype(str)
+    marked: NDArray[np.bool_] = np.isin(words, MINUS_ONE)
+    classes = np.unique(words[~marked])
+    real = len(classes) == 1 or any(word.startswith("-") and is_number(word) for word in classes)
+    return np.zeros_like(marked) if real else marked
 
 
 def encode(name: str, labels: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -95,7 +95,9 @@ def cluster_label(
 
     def before() -> Iterator[Run]:
         if not len(asked) <= clusters <= len(pool):
-            raise ValueError(f"clusters must lie in {len(asked)}..{len(pool)}, labels and examples; got {clusters}")
+            raise ValueError(
+                f"clusters must lie in {len(asked)}..{len(pool)}, the numbers of labels and examples; got {clusters}"
+            )
         if first is not None:
             yield first
         name(system, data, asked, choice == "central", neighbors, vectors, seed)

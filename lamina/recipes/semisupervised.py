@@ -217,15 +217,14 @@ def few_beside_all(data: Data, labels: int, batch: int, seed: int) -> Beside:
 
 
 def chosen(data: Data, labels: int, seed: int) -> Tensor:
-    """Return the indices of `labels` training examples, as many of each class; of all if it is 0.
+    """Return the indices of `labels` training examples, as many of each class as far as they last; of all if it is 0.
 
     Raises:
         ValueError: there are fewer labels than classes.
     """
-    labels = labels or len(data.train)
-    if labels < data.labels():
+    if labels and labels < data.labels():
         raise ValueError(f"{labels} labels cannot cover {data.labels()} classes; give at least one of each")
-    return balanced(whole(data.train)["y"], labels, seed)
+    return balanced(whole(data.train)["y"], labels or len(data.train), seed)
 
 
 def balanced(y: Tensor, count: int, seed: int) -> Tensor:

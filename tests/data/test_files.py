@@ -372,6 +372,21 @@ def test_a_folder_for_each_class(tmp_path):
     assert load(tmp_path).hashes[key] != data.hashes[key]
 
 
+def test_training_pictures_beside_the_classes_have_no_label(tmp_path, capsys):
+    for split, count in (("train", 10), ("test", 3)):
+        picture(tmp_path / split / "loose.png", value=9)
+        for name in ("cat", "dog"):
+            for i in range(count):
+                picture(tmp_path / split / name / f"{i}.png")
+    data = load(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert [len(data.unlabelled), len(data.test)] == [1, 6]
+    assert (whole(data.unlabelled)["x"] * 255).round().unique().tolist() == [9]
+    told = capsys.readouterr().err
+    assert "1 training examples have no label" in told
+    assert "test: 1 pictures beside the folders of the classes are left out" in told
+
+
 def test_subfolders_for_splits(tmp_path):
     for split, count in (("train", 10), ("test", 3), ("val", 2)):
         for name in ("cat", "dog"):
@@ -535,7 +550,7 @@ def test_training_examples_without_a_label_are_set_aside(capsys):
     assert from_arrays(x, y).unlabelled is None
 
 
-def test_minus_one_is_no_label_beside_classes_from_zero_on(capsys):
+def test_minus_one_is_no_label_beside_classes_that_are_no_negative_numbers(capsys):
     x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
     marked = np.where(np.arange(40) < 10, -1, y)
     for labels in (marked, [str(label) for label in marked], marked.astype(float)):
@@ -543,10 +558,23 @@ def test_minus_one_is_no_label_beside_classes_from_zero_on(capsys):
         assert np.allclose(whole(data.unlabelled)["x"], x[:10])
         assert data.classes == ("0", "1")
         assert "10 training examples have the label -1, which is read as none" in capsys.readouterr().err
-    for classes in ([-1, 1], [-2, -1, 0, 1], ["-1", "a", "b"]):  # -1 is one class of several
+    words = np.array(["a", "b", "-c"])[np.arange(40) % 3].astype(object)
+    words[:10] = "-1"
+    assert from_arrays(x, words).classes == ("-c", "a", "b")
+    assert "(if it is a class, give it a name or another number); only" in capsys.readouterr().err
+    for classes in ([-1, 1], [-2, -1, 0, 1], ["-1", "a"]):  # -1 is one class of several
         data = from_arrays(x, np.array(classes)[np.arange(40) % len(classes)])
         assert data.unlabelled is None
         assert len(data.classes) == len(classes)
+
+
+@pytest.mark.parametrize("label", [None, "", np.nan, -1, "-1"])
+def test_where_no_training_example_has_a_label_there_are_none(label, capsys):
+    data = from_arrays(np.ones((40, 3)), [label] * 40, None, (np.ones((5, 3)), ["a", "b", "a", "b", "a"]))
+    assert data.classes == ()
+    assert data.unlabelled is None
+    assert len(data.test) == 5
+    assert "no training example has a label" in capsys.readouterr().err
 
 
 def test_rows_of_a_table_without_a_label_are_set_aside(tmp_path, reader):
