@@ -1,85 +1,24 @@
 """Experiments with convolutional generative networks."""
 
-from dataclasses import replace
-
 import torch
 from torch.optim import Adam
 
-from lamina.analysis.frechet import encoded, frechet_distance
-from lamina.analysis.two_sample import two_sample_test
-from lamina.core import Encodes, Precision, Run
+from lamina.core import Precision, Run
 from lamina.data.batches import in_order
 from lamina.data.dataset import Data
-from lamina.data.examples import Arrays
 from lamina.modules.dcgan import Discriminator, Generator
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.generative import LABELED, SAMPLES, marginals, measure_generator
-from lamina.recipes.inputs import everything, gather
+from lamina.recipes.generated import measure_generator
+from lamina.recipes.generative import marginals
+from lamina.recipes.inputs import everything
 from lamina.recipes.registry import recipe
 from lamina.recipes.semisupervised import full_batches
-from lamina.recipes.vision import lenet5
 from lamina.systems.generative.gan import GAN, ConditionalGAN, Goal
-from lamina.train.evaluate import evaluating, seeded
-from lamina.train.fit import fit
 
 RADFORD = "Radford et al. (2016), Unsupervised representation learning with DCGANs, table 3"
 
 
-def measure_images(run: Run) -> dict[str, float]:
-    """Return what `measure_generator` does, and how well networks tell generated from real images.
-
-    The Fréchet distance is taken in the features of the recipe's `features`; of a LeNet-5 trained for two epochs on the
-    run's own images, if that is not given and there are labels.
-    """
-    figures = measure_generator(run)
-    assert isinstance(run.system, GAN | ConditionalGAN)
-    assert run.test is not None
-    held = gather(run.test, SAMPLES, run.device)
-    train, test = gather(run.train, SAMPLES, run.device)["x"], held["x"]
-    with evaluating(run.system), seeded(run.device, run.seed):
-        fake = (
-            run.system.sample_of(held["y"]) if isinstance(run.system, ConditionalGAN) else run.system.sample(len(test))
-        )
-    told = two_sample_test(test, fake)
-    figures |= {"classifier_accuracy": told.accuracy, "classifier_p": told.p}
-    figures["classifier_accuracy_training_examples"] = two_sample_test(test, train).accuracy
-    if (encoder := feature_maker(run)) is not None:
-        there, made, learned = (encoded(encoder, x) for x in (test, fake, train[: len(test)]))
-        figures["frechet"] = frechet_distance(there, made)
-        figures["frechet_training_examples"] = frechet_distance(there, learned)
-    return figures
-
-
-def feature_maker(run: Run) -> Encodes | None:
-    """Return the system that gives the features of a Fréchet distance, or None where there are no labels to train it.
-
-    Raises:
-        ValueError: the recipe's `features` is the folder of a run that has none.
-    """
-    if folder := run.origin["arguments"]["features"]:
-        from lamina.recipes.saved import load  # which imports this module
-
-        system = load(folder).to(run.device)
-        if not isinstance(system, Encodes):
-            raise ValueError(
-                f"{folder} holds a {type(system).__name__}, which has no features; give a classifier's run"
-            )
-        return system
-    batch = gather(run.train, LABELED, "cpu")
-    if "y" not in batch:
-        return None
-    classes = tuple(map(str, range(int(batch["y"].max()) + 1)))
-    with seeded(run.device):  # whatever the run's seed, the same first weights
-        stage = replace(
-            lenet5(Data("images", Arrays(**batch), classes=classes), fast=True, epochs=2), device=run.device
-        )
-        fit(stage)
-    system = stage.system
-    assert isinstance(system, Encodes)
-    return system
-
-
-@recipe(paper=RADFORD, figure="classifier_accuracy", measure=measure_images, quick={"epochs": 10})
+@recipe(paper=RADFORD, figure="classifier_accuracy", measure=measure_generator, quick={"epochs": 10})
 def dcgan(
     data: Data,
     seed: int = 0,
@@ -152,7 +91,7 @@ def dcgan(
     )
 
 
-@recipe(paper=RADFORD, figure="nearest_error", published=0.0298, measure=measure_images, quick={"epochs": 10})
+@recipe(paper=RADFORD, figure="nearest_error", published=0.0298, measure=measure_generator, quick={"epochs": 10})
 def dcgan_conditional(
     data: Data,
     seed: int = 0,

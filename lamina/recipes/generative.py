@@ -5,23 +5,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from lamina.analysis.neighbors import nearest_error, two_sample_accuracy
-from lamina.analysis.parzen import log_likelihood
-from lamina.core import Precision, Run, Samples
+from lamina.core import Precision, Run
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.modules.maxout import Maxout
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.inputs import gather
+from lamina.recipes.generated import measure_generator
 from lamina.recipes.registry import recipe
 from lamina.systems.generative.gan import GAN, ConditionalGAN, Goal
-from lamina.systems.generative.lapgan import ConditionalLAPGAN
-from lamina.train.evaluate import evaluating, seeded
 
-SAMPLES = 10_000  # examples that a Parzen window is laid around
-LABELED = 50_000  # labeled examples that a nearest-neighbor classifier stores
-CENTROIDS = 1_000
-WIDTH_EXAMPLES = 1_000  # validation examples that choose the Parzen window's width
+SEEN = 10_000  # examples whose mean the last layer begins with
 
 
 class Joined(nn.Module):
@@ -38,34 +31,6 @@ class Joined(nn.Module):
     def forward(self, *inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         outputs: Tensor = self.layers(torch.cat([x.flatten(1) for x in inputs], 1))
         return outputs
-
-
-def measure_generator(run: Run) -> dict[str, float]:
-    """Return what is known of a generator's examples, each figure beside that of real examples.
-
-    Raises:
-        ValueError: the run has no validation or no test examples.
-    """
-    system = run.system
-    assert isinstance(system, Samples)
-    if run.valid is None or run.test is None:
-        raise ValueError("a Parzen estimate needs validation and test examples: give the data both splits")
-    train, test = gather(run.train, LABELED, run.device), gather(run.test, SAMPLES, run.device)
-    valid = gather(run.valid, WIDTH_EXAMPLES, run.device)["x"]
-    with evaluating(system), seeded(run.device, run.seed):
-        samples = torch.cat([system.sample(SAMPLES // 10) for _ in range(10)])
-        estimate = log_likelihood(samples, valid, test["x"])
-        figures = {"parzen": estimate.mean, "parzen_error": estimate.error, "parzen_sigma": estimate.sigma}
-        figures["parzen_training_examples"] = log_likelihood(train["x"][:SAMPLES], valid, test["x"]).mean
-        if (middles := centroids(train["x"], run.seed)) is not None:
-            figures["parzen_centroids"] = log_likelihood(middles, valid, test["x"]).mean
-        real, fake = two_sample_accuracy(test["x"], samples[: len(test["x"])])
-        figures |= {"two_sample_accuracy_real": real, "two_sample_accuracy_generated": fake}
-        if isinstance(run.system, ConditionalGAN | ConditionalLAPGAN):
-            drawn = torch.cat([run.system.sample_of(y) for y in torch.split(train["y"], 1000)])
-            figures["nearest_error"] = nearest_error(drawn, train["y"], test["x"], test["y"])
-            figures["nearest_error_training_examples"] = nearest_error(train["x"], train["y"], test["x"], test["y"])
-    return figures
 
 
 @recipe(
@@ -193,17 +158,7 @@ def marginals(data: Data) -> Float[Tensor, " features"]:
     Raises:
         ValueError: values outside 0..1, which a sigmoid cannot draw.
     """
-    x = data.train.fetch(torch.arange(min(len(data.train), SAMPLES)))["x"].flatten(1)
+    x = data.train.fetch(torch.arange(min(len(data.train), SEEN)))["x"].flatten(1)
     if x.min() < 0 or x.max() > 1:
         raise ValueError(f"x must lie in 0..1, found {x.min():.3g}..{x.max():.3g}: rescale it")
     return x.mean(0).logit(1e-7)  # the bound of pylearn2's init_sigmoid_bias_from_array
-
-
-def centroids(x: Float[Tensor, "examples *shape"], seed: int) -> Float[Tensor, "centroids *shape"] | None:
-    """Return the centers of k-means clusters of the examples, or None without scikit-learn."""
-    try:
-        from sklearn.cluster import KMeans
-    except ImportError:
-        return None
-    means = KMeans(min(CENTROIDS, len(x)), init="random", n_init=1, max_iter=10, random_state=seed)
-    return torch.from_numpy(means.fit(x.flatten(1).cpu().numpy()).cluster_centers_).to(x).reshape(-1, *x.shape[1:])

@@ -12,7 +12,8 @@ from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.modules.pyramid import ImageDiscriminator, Pyramid, ResidualGenerator, halved
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.generative import Joined, linear_layers, marginals, measure_generator
+from lamina.recipes.generated import measure_generator
+from lamina.recipes.generative import Joined, linear_layers, marginals
 from lamina.recipes.inputs import everything, gather
 from lamina.recipes.registry import recipe
 from lamina.systems.generative.gan import Goal

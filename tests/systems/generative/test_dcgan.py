@@ -10,7 +10,7 @@ import lamina
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
 from lamina.modules.dcgan import Discriminator, Generator
-from lamina.recipes import convolutional, generative
+from lamina.recipes import generated
 from lamina.recipes.convolutional import dcgan, dcgan_conditional
 from lamina.systems.generative import gan as systems
 from lamina.systems.generative.gan import GAN, ConditionalGAN
@@ -152,9 +152,8 @@ def test_refuses_data_that_do_not_fit():
 
 @pytest.fixture
 def few(monkeypatch):
-    for module in (generative, convolutional):
-        monkeypatch.setattr(module, "SAMPLES", 100)
-    monkeypatch.setattr(generative, "CENTROIDS", 10)
+    monkeypatch.setattr(generated, "SAMPLES", 100)
+    monkeypatch.setattr(generated, "CENTROIDS", 10)
 
 
 @pytest.mark.parametrize("labels", [True, False])

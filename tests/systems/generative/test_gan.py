@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lamina.core import Objective, fields, select
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
-from lamina.recipes import generative
+from lamina.recipes import generated, generative
 from lamina.recipes.generative import gan
 from lamina.systems.generative.gan import GAN, GOALS, ConditionalGAN, energy_distance
 
@@ -279,8 +279,8 @@ def test_recipe_refuses_data_that_do_not_fit():
 @pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize("sklearn", [False, True])
 def test_measure(conditional, sklearn, monkeypatch):
-    monkeypatch.setattr(generative, "SAMPLES", 100)
-    monkeypatch.setattr(generative, "CENTROIDS", 10)
+    monkeypatch.setattr(generated, "SAMPLES", 100)
+    monkeypatch.setattr(generated, "CENTROIDS", 10)
     if not sklearn:
         monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
     run = gan(toy(), conditional=conditional, **SMALL)
@@ -289,6 +289,7 @@ def test_measure(conditional, sklearn, monkeypatch):
     assert all(math.isfinite(value) for value in figures.values())
     assert ("parzen_centroids" in figures) == sklearn
     assert ("nearest_error" in figures) == conditional
+    assert figures.keys() >= {"classifier_accuracy", "classifier_p", "frechet", "frechet_training_examples"}
     assert figures == gan.measure(run)  # draws from the run's seed
 
 

@@ -8,7 +8,7 @@ from lamina.core import Objective, fields, select
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
 from lamina.modules.pyramid import ImageDiscriminator, Pyramid, ResidualGenerator, halved
-from lamina.recipes import generative
+from lamina.recipes import generated
 from lamina.recipes.generative import Joined
 from lamina.recipes.pyramid import lapgan, lapgan_conditional
 from lamina.systems.generative.gan import GAN, ConditionalGAN
@@ -210,11 +210,13 @@ def test_recipe_refuses_data_that_do_not_fit():
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_measure(conditional, monkeypatch):
-    monkeypatch.setattr(generative, "SAMPLES", 100)
-    monkeypatch.setattr(generative, "CENTROIDS", 10)
+    monkeypatch.setattr(generated, "SAMPLES", 100)
+    monkeypatch.setattr(generated, "CENTROIDS", 10)
     run = lapgan(toy(), conditional=conditional, **SMALL)
     figures = lapgan.measure(run)
     assert lapgan.figure in figures
     assert all(math.isfinite(value) for value in figures.values())
     assert ("nearest_error" in figures) == conditional
+    assert ("frechet" in figures) == conditional  # the other toy has no labels
+    assert figures.keys() >= {"classifier_accuracy", "classifier_p", "classifier_accuracy_training_examples"}
     assert figures == lapgan.measure(run)  # draws from the run's seed
