@@ -7,6 +7,9 @@
 
 Jarrett, Kavukcuoglu, Ranzato & LeCun (2009), What is the best multi-stage architecture for object recognition?,
 section 2.1. Near the border the window is cut off, and its weights again have sum 1.
+
+With `apart` m is the local mean of each channel for itself: of a color image the even colors are then gone, too, which
+otherwise outweigh the edges.
 """
 
 import math
@@ -23,18 +26,19 @@ class LocalContrast(nn.Module):
     Args:
         shape: of an image or of feature maps: (channels, height, width).
         window: side of the window, an odd number; its Gaussian has a deviation of a sixth of that.
+        apart: subtract from each channel its own mean.
 
     Raises:
         ValueError: a shape that is no image's, or an even window.
     """
 
-    def __init__(self, shape: tuple[int, ...], window: int = 9) -> None:
+    def __init__(self, shape: tuple[int, ...], window: int = 9, apart: bool = False) -> None:
         super().__init__()
         if len(shape) != 3:
             raise ValueError(f"local contrast is that of images, but an example has the shape {shape}: leave it out")
         if window < 1 or window % 2 == 0:
             raise ValueError(f"the window of local contrast must have an odd side, got {window}")
-        self.shape, self.features = shape, math.prod(shape)
+        self.shape, self.features, self.apart = shape, math.prod(shape), apart
         line = torch.exp(-((torch.arange(window) - window // 2) / (window / 6)).square() / 2)
         w = torch.outer(line, line)[None, None]
         self.w: Tensor
@@ -67,9 +71,10 @@ class LocalContrast(nn.Module):
 
     def moments(
         self, x: Float[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch 1 height width"], Float[Tensor, "batch 1 height width"]]:
+    ) -> tuple[Float[Tensor, "batch #channels height width"], Float[Tensor, "batch 1 height width"]]:
         """Return what is subtracted and what is divided by."""
-        m = smooth(x.mean(1, keepdim=True), self.w) / self.coverage
+        m = x if self.apart else x.mean(1, keepdim=True)
+        m = smooth(m.flatten(0, 1)[:, None], self.w).view_as(m) / self.coverage
         variance = smooth((x - m).square().mean(1, keepdim=True), self.w) / self.coverage
         s = variance.clamp_min(1e-12).sqrt()  # the root has no slope at zero
         return m, torch.maximum(s, s.mean((2, 3), keepdim=True)).clamp_min(1e-3)

@@ -73,7 +73,7 @@ def conv_psd(
     """
     data = cut(data, patch, patches, seed)
     x = rows(data)
-    inputs = LocalContrast(data.shape, window) if window else Whitening.fitted(x)
+    inputs = LocalContrast(data.shape, window, apart=True) if window else Whitening.fitted(x)
     dictionary = ConvDictionary(inputs, hidden, side, sparsity, padding)
     begin(dictionary, inputs.standard(x[:EXAMPLES]))
     network = ConvEncoder(data.shape[0], hidden, side, padding, encoder)
@@ -145,7 +145,7 @@ def psd_convnet(
     Raises:
         ValueError: the data are not classified images, fewer labels than classes, or a size makes no sense.
     """
-    inputs, shapes = LocalContrast(data.shape, window), [data.shape]
+    inputs, shapes = LocalContrast(data.shape, window, apart=True), [data.shape]
     labelled = subset(data.train, chosen(data, labels, seed))
     if not len(filters) == len(sides) == len(pools):
         raise ValueError(f"each stage needs filters, a side and a pool, got {filters}, {sides} and {pools}")

@@ -10,10 +10,11 @@ from lamina.modules.contrast import LocalContrast
 from lamina.modules.conv_encoder import ConvEncoder, stage
 
 
-def test_normalization_is_that_of_loops():
+@pytest.mark.parametrize("apart", [False, True])
+def test_normalization_is_that_of_loops(apart):
     """The mean, then the deviation, of a Gaussian window over all channels; its weights have sum 1 at borders too."""
     x = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = LocalContrast((3, 6, 5), 5).double()(x)
+    found = LocalContrast((3, 6, 5), 5, apart).double()(x)
 
     def smoothed(image):
         out = torch.zeros_like(image)
@@ -26,14 +27,15 @@ def test_normalization_is_that_of_loops():
         return out
 
     for image, normalized in zip(x, found, strict=True):
-        u = image - smoothed(image.mean(0))
+        u = image - (torch.stack([smoothed(channel) for channel in image]) if apart else smoothed(image.mean(0)))
         s = smoothed(u.square().mean(0)).sqrt()
         torch.testing.assert_close(normalized, u / s.clamp_min(s.mean()), rtol=0, atol=1e-6)
 
 
-def test_brightness_and_contrast_play_no_part_and_come_back():
+@pytest.mark.parametrize("apart", [False, True])
+def test_brightness_and_contrast_play_no_part_and_come_back(apart):
     x = torch.rand(4, 2, 9, 9, generator=torch.Generator().manual_seed(0))
-    contrast = LocalContrast((2, 9, 9), 3)
+    contrast = LocalContrast((2, 9, 9), 3, apart)
     torch.testing.assert_close(contrast(x), contrast(0.2 + 0.3 * x), rtol=0, atol=1e-4)
     torch.testing.assert_close(contrast.restored(contrast.standard(x), x), x, rtol=0, atol=1e-6)
     assert float(contrast(torch.full((1, 2, 9, 9), 0.7)).abs().max()) < 1e-3
