@@ -53,16 +53,16 @@ def lamina(
     return model.W.detach().numpy(), model.a.detach().numpy(), model.b.detach().numpy()
 
 
-def ebmkit(x: Rows, hidden: int, batch: int, epochs: int, turn: Callable[[], None]) -> Weights:
-    """Train ebmkit's RBM with its trainer and a buffer of 10,000 chains, of which an update moves `batch`."""
+def ebmkit(chains: int, x: Rows, hidden: int, batch: int, epochs: int, turn: Callable[[], None]) -> Weights:
+    """Train ebmkit's RBM with its trainer and a buffer of chains, of which an update moves `batch`."""
     import torch
     from ebm import ContrastiveDivergence, GibbsSampler, ReplayBuffer, Trainer
     from ebm.nets import RBM
 
     torch.manual_seed(0)
     model = RBM(x.shape[1], hidden)
-    chains = ReplayBuffer(10_000, (x.shape[1],), reinit_prob=0.0, init_fn=lambda shape: torch.rand(shape).round())
-    loss, sgd = ContrastiveDivergence(GibbsSampler(1), chains), torch.optim.SGD(model.parameters(), lr=LR)
+    buffer = ReplayBuffer(chains, (x.shape[1],), reinit_prob=0.0, init_fn=lambda shape: torch.rand(shape).round())
+    loss, sgd = ContrastiveDivergence(GibbsSampler(1), buffer), torch.optim.SGD(model.parameters(), lr=LR)
     trainer = Trainer(model, loss, sgd, device="cpu", callback=lambda step, out: turn())
     trainer.fit(torch.from_numpy(x), steps=epochs * len(x) // batch, batch_size=batch, verbose=False)
     return model.W.detach().numpy().T, model.b.detach().numpy(), model.c.detach().numpy()

@@ -1,11 +1,12 @@
 """An epoch of 60,000 images for a Bernoulli RBM of 784-500 units, by PCD-1 at batches of 100 and of 10.
 
-There are as many chains as images in a batch.
+There are as many chains as images in a batch, but for ebmkit.
 
 - scikit-learn's `BernoulliRBM.fit`, on float64, which it takes by default, and on float32.
 - lamina's `rbm` recipe through `Trainer`, on float32: once on binary images like the others, and once on gray ones,
   of which it draws new bits in every update, as it does by default.
-- ebmkit's `RBM` with its `Trainer`, `ContrastiveDivergence`, `GibbsSampler` and `ReplayBuffer` of 10,000 states.
+- ebmkit's `RBM` with its `Trainer`, `ContrastiveDivergence`, `GibbsSampler` and `ReplayBuffer`, of 10,000
+  chains as its documentation advises.
 - rbms' own gradient (`fit_batch_pcd`, centered) and update; its loop, which writes a file after each, is left out.
 - learnergy's `RBM.fit`, by CD-1; it computes two free energies by autograd, and reports a pseudo-likelihood as well.
 
@@ -69,7 +70,7 @@ WAYS: dict[str, machines.Way] = {
     "scikit-learn float64": partial(machines.sklearn, "float64"),
     "scikit-learn float32": partial(machines.sklearn, "float32"),
     "lamina": partial(machines.lamina, True, False),
-    "ebmkit": machines.ebmkit,
+    "ebmkit": partial(machines.ebmkit, 10_000),
     "rbms": machines.rbms,
     "learnergy": machines.learnergy,
 }

@@ -187,7 +187,7 @@ def test_indexed_batches_cover_the_data():
 WAYS = {
     "sklearn": partial(machines.sklearn, "float32"),
     "lamina": partial(machines.lamina, True, False),
-    "ebm": machines.ebmkit,
+    "ebm": partial(machines.ebmkit, 200),
     "rbms": machines.rbms,
 }
 
