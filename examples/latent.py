@@ -1,58 +1,113 @@
-"""Train a VAE, and look at its code: pictures of interpolation, arithmetic and manifold, a table of disentangling.
+"""Measure how far single numbers of a code stand for known factors, and write the table in docs/latent.md.
 
-python examples/latent.py factors|photos/ folder [latent] [epochs]
+python examples/latent.py [--betas 1 2 4] [--seeds 0 1 2] [--set epochs=25 ...]
 
-The table needs data with known factors, as `factors` has; directions need labels.
+Each row is a VAE on `factors` with a weight of its KL term, or as a control as many principal components of the pixels.
+What has a record is not trained again.
 """
 
+import argparse
+import statistics
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 import lamina
-from lamina.analysis.disentangling import disentangling, markdown
-from lamina.analysis.latent import analogy, codes, direction, interpolate, manifold, move, write_grid
-from lamina.data.examples import spread
-from lamina.data.factors import FACTORS, draw
+from lamina.analysis.disentangling import disentangling, figures, principal_components
+from lamina.analysis.latent import codes
+from lamina.cli import guarded
+from lamina.cli.reproduce import changes
+from lamina.data.dataset import Data
+from lamina.data.examples import whole
+from lamina.data.factors import FACTORS
+from lamina.recipes.records import PLACE, line, load_records, record_name, renewed, summary
 from lamina.recipes.variational import vae
+from lamina.train.folder import describe, surroundings, write_json
 
-name, folder = sys.argv[1], Path(sys.argv[2])
-latent, epochs = int(sys.argv[3]) if len(sys.argv) > 3 else 10, int(sys.argv[4]) if len(sys.argv) > 4 else 60
-data = lamina.load_data(name)
-run = vae(data, hidden=(400, 200), latent=latent, beta=2.0, binarize=False, lr=2e-3, epochs=epochs)
-lamina.fit(run, folder / "run")
+SHORT = ("hidden=200,200", "latent=10", "binarize=False", "lr=0.002", "epochs=25")
+CONTROLS = {"the factors themselves": "of itself", "codes of other pictures": "permuted"}
 
-system, train, held = run.system, spread(data.train), spread(data.test)
-z = codes(system, train["x"])
-x = held["x"]
-write_grid(interpolate(system, x[:6], x[6:12], 11), data.shape, folder / "linear.png")
-write_grid(interpolate(system, x[:6], x[6:12], 11, spherical=True), data.shape, folder / "spherical.png")
-widest = z.var(0).topk(2).indices.tolist()  # the numbers of the code that are used most
-write_grid(
-    manifold(system, torch.zeros(latent), side=12, axes=(widest[0], widest[1])), data.shape, folder / "manifold.png"
-)
 
-if "y" in train:
-    along = direction(z, train["y"], value=1)
-    others = x[held["y"] != 1][:6]
-    write_grid(move(system, others, along, torch.linspace(0, 3, 7).tolist()), data.shape, folder / "direction.png")
+def measured(encode: Callable[[Tensor], Tensor], data: Data) -> dict[str, float]:
+    """Return the figures of a code."""
+    train, test = whole(data.train), whole(data.test)
+    pairs = [(torch.cat([encode(x) for x in part["x"].split(1000)]), part["factors"]) for part in (train, test)]
+    return figures(disentangling(*pairs), FACTORS)
 
-if "factors" in train:
 
-    def pictures(shape: int, size: float, x: float) -> torch.Tensor:
-        """Return three pictures of a bright shape in the middle of the height, at slightly different angles."""
-        return torch.from_numpy(draw(np.array([[shape, size, angle, x, 0.5, 0.9] for angle in (0, 5, 10)])))
+def cell(beta: float | None, seed: int, words: list[str], records: Path) -> None:
+    """Measure a VAE, or without beta the principal components, unless its record is there."""
+    arguments = changes(vae, (*SHORT, *words)) | {"seed": seed}
+    form = " ".join((*SHORT, *words, f"beta={beta:g}")) if beta is not None else f"latent={arguments['latent']}"
+    name = "vae" if beta is not None else "principal_components"
+    path = records / f"{record_name(name, form, 'factors', seed)}.json"
+    if path.exists():
+        return
+    data, begun, spent = lamina.load_data("factors", seed=seed), time.perf_counter(), time.process_time()
+    if beta is None:
+        record = {"recipe": name, "arguments": {"latent": arguments["latent"]}, "data": data.outline(), "seed": seed}
+        encode = principal_components(whole(data.train)["x"], arguments["latent"])
+        record |= surroundings()
+    else:
+        run = vae(data, **arguments, beta=beta)
+        lamina.fit(run)
+        record, encode = describe(run), lambda x: codes(run.system, x)
+    times = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - spent}
+    records.mkdir(parents=True, exist_ok=True)
+    write_json(path, record | {"form": form, "figures": measured(encode, data)} | times)
 
-    rows = []
-    moved, grown = ((0.16, 0.6), (0.16, 0.4)), ((0.19, 0.5), (0.13, 0.5))  # size and x, after and before
-    for shape, other in ((0, 2), (2, 0), (1, 2)):
-        for after, before in (moved, grown):
-            sets = pictures(shape, *after), pictures(shape, *before), pictures(other, *before)
-            row = [*(part[1:2] for part in sets), analogy(system, *sets), pictures(other, *after)[1:2]]
-            rows.append(torch.cat(row))  # the last one is what the one before it should be
-    write_grid(torch.stack(rows), data.shape, folder / "arithmetic.png")
-    found = disentangling((z, train["factors"]), (codes(system, x), held["factors"]))
-    (folder / "disentangling.md").write_text(markdown(found, FACTORS))
-    print(markdown(found, FACTORS))
+
+def title(record: dict[str, Any]) -> str:
+    """Return the row that a record belongs to."""
+    if record["recipe"] != "vae":
+        return f"{record['arguments']['latent']} principal components"
+    changed = [word for word in record["form"].split() if word not in SHORT and not word.startswith("beta=")]
+    return " ".join([f"VAE, β = {record['arguments']['beta']:g}", *changed])
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """Return MIG and the probes of every code, over the seeds, and of the controls."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        rows.setdefault(title(record), []).append(record)
+    lines = [line("code", "MIG", *(f"probe: {name}" for name in FACTORS), "seeds", "minutes each")]
+    lines.append(line(*["---"] * (4 + len(FACTORS))))
+    for row, found in rows.items():
+        seeds = ", ".join(str(record["seed"]) for record in found)
+        minutes = statistics.mean(record["cpu_seconds"] for record in found) / 60
+        lines.append(line(row, *cells_of(found, ""), seeds, f"{minutes:.1f}"))
+    for row, kind in CONTROLS.items():
+        lines.append(line(row, *cells_of(records, f" {kind}"), "all", "–"))
+    return "".join(lines)
+
+
+def cells_of(records: list[dict[str, Any]], kind: str) -> list[str]:
+    """Return mean and deviation of MIG and of each probe."""
+    names = [f"MIG{kind}", *(f"probe{kind} {name}" for name in FACTORS)]
+    texts = [summary([record["figures"][name] for record in records], "").strip() for name in names]
+    return [text.replace("-0.00", "0.00") for text in texts]
+
+
+def cells() -> int:
+    """Measure what has no record yet, and renew the page after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--betas", nargs="+", type=float, default=[1, 2, 4], help="weights of the KL term")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--set", nargs="*", default=[], help="other arguments of all VAEs, as epochs=2")
+    parser.add_argument("--records", type=Path, default=PLACE / "disentangling")
+    parser.add_argument("--page", type=Path, default=Path(__file__).parents[1] / "docs" / "latent.md")
+    chosen = parser.parse_args()
+    for seed in chosen.seeds:
+        for beta in (None, *chosen.betas):
+            cell(beta, seed, chosen.set, chosen.records)
+            renewed(chosen.page, table(load_records(chosen.records)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(cells))

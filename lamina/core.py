@@ -53,6 +53,16 @@ class System(nn.Module):
         """Return what to report on held-out data, each a mean over the batch; the first is the one to minimize."""
         return self.loss(*args, **fields)
 
+    def energy(self, x: Tensor, *given: Any, **options: Any) -> Tensor:
+        """Return minus the score of raw examples, (examples,): low where data are. The arguments are those of `score`.
+
+        Raises:
+            TypeError: the system does not score.
+        """
+        if not isinstance(self, Scores):
+            raise TypeError(f"{type(self).__name__} does not score examples, so they have no energy")
+        return -self.score(x, *given, **options)
+
     def objectives(self) -> tuple[Objective, ...]:
         """Return the players of the game; all but GAN-like systems have one."""
         return (Objective("loss", self.loss, self),)
@@ -105,10 +115,13 @@ class Completes(Protocol):
 
 @runtime_checkable
 class Scores(Protocol):
-    """Systems that say how likely each example is."""
+    """Systems that say how well each example agrees with them; `System.energy` is minus that."""
 
     def score(self, x: Tensor) -> Tensor:
-        """Return a log-likelihood up to a constant, in nats, (examples,)."""
+        """Return minus an energy of raw examples, up to a constant, (examples,): the higher, the likelier.
+
+        Each system says whether it is a log-likelihood in nats, one up to log Z, a bound on one, or none.
+        """
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ import functools
 import inspect
 import numbers
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,9 +58,9 @@ class RecipeEstimator(BaseEstimator):  # type: ignore[misc]
     """What the estimators of all recipes have in common.
 
     X are rows (examples, features), or pictures (examples, height, width), with channels before or after these two.
-    Values are taken as they are: bytes are not divided by 255. A classifier takes labels of any kind as y; others leave
-    y alone. To recipes for few labels, which have the argument `labels`, -1 beside two or more classes none of which is
-    a negative number is no label, as to scikit-learn. Training leaves torch's random numbers as it found them.
+    Values are taken as they are: bytes are not divided by 255. A classifier takes labels of any kind as y (to recipes
+    with the argument `labels`, -1 among others is no label); others leave y alone. Training leaves torch's random
+    numbers as it found them.
 
     Args:
         random_state: the recipe's seed; a number repeats bit for bit on a CPU, None differs from fit to fit.
@@ -98,33 +99,33 @@ class RecipeEstimator(BaseEstimator):  # type: ignore[misc]
             ValueError: X, y or a parameter does not fit.
             NotFinite: a loss became NaN or infinite; a smaller learning rate may help.
         """
-        examples, unlabelled = self.labeled(X, y) if isinstance(self, Predictor) else (self.plain(X), None)
-        names = tuple(str(name) for name in self.classes_) if isinstance(self, Predictor) else ()
-        seed = seed_of(self.random_state)
-        rest, held = split(examples, self.valid, seed) if self.valid else (examples, None)
-        arguments = {name: getattr(self, name) for name in hyperparameters(self.recipe)}
+        data, seed = self.labeled(X, y) if isinstance(self, Predictor) else self.plain(X), seed_of(self.random_state)
+        if self.valid:
+            rest, held = split(data.train, self.valid, seed)
+            data = replace(data, train=rest, valid=held)
+        arguments = {name: getattr(self, name) for name in self.recipe.hyperparameters}
         with seeded(self.device):
-            data = Data("arrays", rest, held, classes=names, unlabelled=unlabelled)
             run = self.recipe(data, seed=seed, **arguments)
             run.device = self.device
             self.result_: Result = train(run, display=fitting(quiet=not self.verbose))
         self.system_, self.origin_ = run.system, run.origin
         return self
 
-    def plain(self, X: Any) -> Arrays:
-        """Return examples without labels, checked."""
-        return Arrays(x=as_input(torch.tensor(validate_data(self, X, **FORM))))
+    def plain(self, X: Any) -> Data:
+        """Return the data of examples without labels, checked."""
+        return Data("arrays", Arrays(x=as_input(torch.tensor(validate_data(self, X, **FORM)))))
 
-    def labeled(self, X: Any, y: Any) -> tuple[Arrays, Arrays | None]:
-        """Return examples with the classes' numbers, checked, and those without a label; take note of the classes."""
+    def labeled(self, X: Any, y: Any) -> Data:
+        """Return the data of examples with labels, checked; take note of the classes."""
         X, y = validate_data(self, X, y, **FORM)
         check_classification_targets(y)
-        lacking = minus_ones(y) if "labels" in hyperparameters(self.recipe) else np.zeros(len(y), dtype=bool)
+        lacking = minus_ones(y) if "labels" in self.recipe.hyperparameters else np.zeros(len(y), dtype=bool)
         self.classes_, codes = np.unique(y[~lacking], return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"a classifier needs at least two classes, y holds one class: {self.classes_[0]!r}")
-        x = as_input(torch.tensor(X))
-        return Arrays(x=x[~lacking], y=codes), Arrays(x=x[lacking]) if lacking.any() else None
+        x, names = as_input(torch.tensor(X)), tuple(str(name) for name in self.classes_)
+        rest = Arrays(x=x[lacking]) if lacking.any() else None
+        return Data("arrays", Arrays(x=x[~lacking], y=codes), classes=names, unlabelled=rest)
 
     def trained(self) -> Any:
         """Return the system on its device; NotFittedError tells that there is none."""
@@ -279,15 +280,9 @@ def prototype(recipe: Recipe) -> System:
         raise ValueError(f"recipe '{recipe.name}' does not learn from arrays and has no estimator: {error}") from None
 
 
-def hyperparameters(recipe: Recipe) -> dict[str, Any]:
-    """Return the arguments of a recipe and their defaults, but for data and seed."""
-    parameters = inspect.signature(recipe.function).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if parameter.name not in ("data", "seed")}
-
-
 def initializer(recipe: Recipe) -> Callable[..., None]:
     """Return `__init__` of a recipe's estimators, with the signature that scikit-learn reads parameters from."""
-    defaults = hyperparameters(recipe) | SETTINGS
+    defaults = recipe.hyperparameters | SETTINGS
 
     def __init__(self: RecipeEstimator, **parameters: Any) -> None:
         self.set_params(**defaults | parameters)

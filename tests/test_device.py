@@ -15,7 +15,7 @@ from lamina.train.fit import fit
 from lamina.train.trainer import moved
 
 FUSED = {"pattern_lm", "sequence", "char_lm", "word_lm"}  # torch's own cells, which want kernels of the device
-SLOW = {"rbm", "rbm_long", "dbn", "dbm", "boltzmann_encoder", "stack_rnn"}  # figures that take many small operations
+SLOW = {"rbm", "rbm_long", "dbn", "dbm", "boltzmann", "boltzmann_encoder", "stack_rnn"}  # figures of many small steps
 
 
 def test_tensors_of_two_devices_do_not_mix():

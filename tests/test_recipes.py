@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import lamina
-from lamina.core import Predicts, Run, fields
+from lamina.core import Predicts, Run, Scores, fields
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
 from lamina.data.patterns import TASKS, strings
@@ -36,6 +36,8 @@ ARGUMENTS = {
     "rbm_long": {"hidden": 6},
     "drbm": {"hidden": 6, "batch": 8, "lr": 0.05},
     "hdrbm": {"hidden": 6, "lr": 0.05},
+    "autoencoder": {"hidden": 20, "level": 0.25, "sparsity": 0.1, "lr": 0.03, "batch": 8},
+    "boltzmann": {"hidden": 3, "collect": 2, "batch": 8},
     "boltzmann_encoder": {"hidden": 3, "collect": 2, "lr": 0.05},
     "sda": {"hidden": (6, 5), "pretraining": 1, "batch": 8},
     "cae": {"hidden": (6,), "pretraining": 1, "batch": 8},
@@ -112,7 +114,7 @@ ARGUMENTS = {
 }
 SURROGATE = {"rbm", "rbm_long", "gan", "gan_conditional"}  # the value of their loss does not fall, or means nothing
 SURROGATE |= {"replicated_softmax", "crbm"}
-SURROGATE |= {"boltzmann_encoder", "ebgan"}
+SURROGATE |= {"boltzmann", "boltzmann_encoder", "ebgan"}
 SURROGATE |= {"dcgan", "dcgan_conditional"}  # games
 SURROGATE |= {"dbn", "dbm"}
 SURROGATE |= {"lapgan", "lapgan_conditional"}
@@ -166,7 +168,12 @@ def tape(count, seed):
     return drawn(TAPES["copy"], np.full((count, 1), 2), generator)
 
 
+def codes(count, seed):
+    return Arrays(x=torch.eye(4).repeat(1, 2)[(torch.arange(count) + seed) % 4])
+
+
 MAKERS = {
+    "boltzmann_encoder": (codes, ()),
     "ntm": (tape, ()),
     "sam": (tape, ()),
     "memnn": (stories, (NOTHING, UNKNOWN, "a", "b", "c", "d", "went")),
@@ -186,8 +193,8 @@ def data_for(name):
     return Data("toy", make(60, 0), make(25, 1), make(25, 2), classes)
 
 
-def run_of(name, seed=0) -> Run:
-    return RECIPES[name](data_for(name), seed=seed, epochs=EPOCHS, **ARGUMENTS[name])
+def run_of(name, seed=0, **changes) -> Run:
+    return RECIPES[name](data_for(name), seed=seed, epochs=EPOCHS, **ARGUMENTS[name] | changes)
 
 
 def terms_of(run, updates=None):
@@ -282,6 +289,14 @@ def test_a_checkpoint_gives_the_system_back(name, tmp_path):
         assert torch.equal(again.predict(x), run.system.predict(x))
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if "labels" in ARGUMENTS[name] and name != "cluster_label"])
+def test_a_checkpoint_of_all_labels_gives_the_system_back(name, tmp_path):
+    run = run_of(name, labels=0)
+    fit(run, tmp_path / "run")
+    again = lamina.load(tmp_path / "run")
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in run.system.state_dict().items())
+
+
 @every
 def test_metrics_are_finite_and_leave_no_trace(name):
     run = run_of(name)
@@ -297,6 +312,26 @@ def test_metrics_are_finite_and_leave_no_trace(name):
     assert torch.is_grad_enabled()
     for key, value in run.system.state_dict().items():
         assert torch.equal(value, before[key]), key
+
+
+@every
+def test_an_energy_is_minus_the_score_of_raw_examples(name):
+    run = run_of(name)
+    system, batch = run.system.eval(), next(run.test.epoch(0))
+    x = [batch[field] for field in ("x", "past", "tokens") if field in batch]
+    if not isinstance(system, Scores):
+        with pytest.raises(TypeError, match="does not score"):
+            system.energy(torch.zeros(1))
+        return
+    found = []
+    for verb in (system.energy, system.score):
+        torch.manual_seed(0)  # some scores are estimates
+        found.append(verb(*x))
+    energy, score = found
+    assert torch.equal(energy, -score)
+    assert energy.shape == (len(x[0]),)
+    assert bool(energy.isfinite().all())
+    assert not energy.requires_grad
 
 
 @every

@@ -1,9 +1,11 @@
 """Errors of linear classifiers against scikit-learn's own, on features that tell all, something, or nothing."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -11,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
 from lamina.recipes.semisupervised import balanced
-from lamina.recipes.transfer import STRENGTHS, halves, linear_errors, markdown, raw
+from lamina.recipes.transfer import STRENGTHS, halves, linear_errors, markdown, of_shape, raw
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "transfer.py"
 
@@ -97,14 +99,98 @@ def test_numbers_of_labels_that_do_not_fit(count):
 def test_table():
     page = markdown({"codes": {5: [0.1, 0.2], 10: [0.05]}, "none": {5: [0.3], 10: [0.25]}})
     assert page.splitlines()[0] == "| features | 5 labels | 10 labels |"
-    assert page.splitlines()[2:] == ["| codes | 15.00 % | 5.00 % |", "| none | 30.00 % | 25.00 % |"]
+    assert page.splitlines()[2:] == ["| codes | 15.00 ± 7.07 % | 5.00 % |", "| none | 30.00 % | 25.00 % |"]
 
 
-def test_script(monkeypatch, capsys):
-    words = ["digits", "--recipe", "vae", "--epochs", "1", "--each", "1", "2", "--draws", "1"]
-    monkeypatch.setattr(sys, "argv", ["transfer.py", *words])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+def test_shape_of_another_set():
+    """Squares of one gray become squares of that gray; what has the shape is left alone; rows of other lengths fail."""
+    gray = torch.arange(4.0).div(4)[:, None, None, None].expand(4, 1, 6, 6)
+    parts = Data(
+        "squares", Arrays(x=gray, y=torch.arange(4)), Arrays(x=gray[:2], y=torch.arange(2)), classes=tuple("abcd")
+    )
+    fitted = of_shape(parts, (3, 4, 5))
+    for part, count in ((fitted.train, 4), (fitted.valid, 2)):
+        torch.testing.assert_close(part.fields["x"], gray[:count, :, :1, :1].expand(-1, 3, 4, 5))
+        assert part.fields["y"].tolist() == list(range(count))
+    assert (fitted.test, fitted.classes) == (None, parts.classes)
+    assert of_shape(parts, (1, 6, 6)) is parts
+    with pytest.raises(ValueError, match="rows of 4 numbers where the system needs rows of 5"):
+        of_shape(data(), (5,))
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Run the script, and return its exit status."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["transfer.py", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        return end.value.code
+
+    return run
+
+
+QUICK = ("--epochs", "1", "--each", "1", "2", "--draws", "1", "--set", "hidden=8", "latent=2")
+
+
+def test_script(script, capsys):
+    assert script("digits", *QUICK) == 0
     head, _, codes, none = capsys.readouterr().out.strip().splitlines()[-4:]
     assert head == "| features | 5 labels | 10 labels |"
     assert codes.startswith("| vae |")
     assert none.startswith("| none |")
+
+
+def test_script_with_a_source_of_another_shape(script, tmp_path, capsys):
+    np.savez(tmp_path / "source.npz", x=np.random.default_rng(0).random((30, 12, 10, 3)))
+    assert script("digits", "--source", tmp_path / "source.npz", *QUICK) == 0
+    head = capsys.readouterr().out.strip().splitlines()[-4]
+    assert head == "| features | 10 labels | 20 labels |"
+
+
+def test_script_told_to_measure(script, tmp_path, monkeypatch):
+    """Records of pairs and methods, a table of them between the page's marks, and nothing measured twice."""
+    page, records = tmp_path / "page.md", tmp_path / "records"
+    page.write_text("before\n<!-- transfer -->\nold\n<!-- /transfer -->\nafter\n")
+    kept = runpy.run_path(str(SCRIPT))
+    monkeypatch.setitem(kept["cells"].__globals__, "PAIRS", (("digits", None, 1),))
+    monkeypatch.setitem(kept["cells"].__globals__, "METHODS", {"none": (), "vae": ("hidden=8", "latent=2")})
+    words = ["--table", *QUICK[2:7], "--records", str(records), "--page", str(page)]
+    monkeypatch.setattr(sys, "argv", ["transfer.py", *words])
+    for _ in range(2):
+        assert kept["main"]() == 0
+        lines = page.read_text().splitlines()
+        assert (lines[0], lines[-1]) == ("before", "after")
+        assert lines[2] == "Features of digits (0 to 4); test error on digits (5 to 9):"
+        assert [line.split(" | ")[0] for line in lines[6:8]] == ["| none", "| vae hidden=8 latent=2 epochs=1"]
+        monkeypatch.setitem(kept["cells"].__globals__, "measured", None)
+    files = sorted(path.name for path in records.glob("*"))
+    assert files == ["none-half-digits-0.json", "vae-hidden=8-latent=2-epochs=1-half-digits-0.json"]
+    record = json.loads((records / files[1]).read_text())
+    assert {"seed", "commit", "versions", "machine", "started", "errors", "source", "target"} <= record.keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "give the data to classify"),
+        (("nowhere",), "no data set or file 'nowhere'"),
+        (("empty.csv",), "empty.csv"),
+        (("three.csv",), "three.csv has 3 classes: two sets of two need four"),
+        (("digits", "--recipe", "nosuch"), "unknown recipe 'nosuch'"),
+        (("digits", "--recipe", "ebgan"), "does not encode"),
+        (("digits", "--source", "three.csv"), "rows of 2 numbers where the system needs pictures"),
+        (("digits", "--each", "500"), "numbers of labels must lie in"),
+        (("digits", "--set", "nosuch=1"), "unknown option '--nosuch'"),
+        (("digits", "--epochs", "0"), "epochs must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_line(script, words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "three.csv").write_text("\n".join(["a,b,label", *(f"0.{i},0.5,{'uvw'[i % 3]}" for i in range(30))]))
+    assert script(*words) == 2
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lamina: ")]
+    assert len(err) == 1
+    assert message in err[0]

@@ -13,7 +13,7 @@ from q(z | x), as in Locatello et al. (2019), "Challenging common assumptions in
 disentangled representations". From N examples, counts overestimate I of independent numbers by (bins - 1)² / 2N nats.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -59,6 +59,26 @@ def markdown(table: Table, names: Sequence[str]) -> str:
     means = {name: f"{sum(column) / len(column):.3f}" for name, column in table.items() if name.startswith("gap")}
     rows.append(["MIG", *(means.get(name, "") for name in table)])  # accuracies and R² have no common mean
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def figures(table: Table, names: Sequence[str]) -> dict[str, float]:
+    """Return MIG, and the probe and gap of each factor by name, of the codes and of the two controls."""
+    named = {f"{kind} {name}": value for kind in table for name, value in zip(names, table[kind], strict=True)}
+    means = {kind.replace("gap", "MIG"): sum(table[kind]) / len(names) for kind in table if kind.startswith("gap")}
+    return means | named
+
+
+def principal_components(x: Float[Tensor, "examples ..."], count: int) -> Callable[[Tensor], Tensor]:
+    """Return a function from examples to their coordinates along the principal axes of `x`, the best linear code.
+
+    Raises:
+        ValueError: more coordinates are wanted than an example has numbers.
+    """
+    flat = x.flatten(1)
+    if not 0 < count <= flat.shape[1]:
+        raise ValueError(f"examples of {flat.shape[1]} numbers have no {count} principal components")
+    mean, axes = flat.mean(0), torch.linalg.eigh(flat.t().cov()).eigenvectors
+    return lambda other: (other.flatten(1) - mean) @ axes[:, -count:].flip(1)
 
 
 def probes(

@@ -15,12 +15,14 @@ What is returned is what `decode` gives, which for a VAE are means, not draws. S
 are in: call `eval()` first if it matters, as with dropout.
 """
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lamina.analysis.pictures import as_images, grid
@@ -38,6 +40,14 @@ class Decodes(Encodes, Protocol):
         """Return examples in raw form for codes (examples, latent)."""
 
 
+def decodes(system: object) -> TypeGuard[Decodes]:
+    """Return whether a system encodes, and decodes codes without being told more, such as a class."""
+    if not isinstance(system, Decodes):
+        return False
+    asked = inspect.signature(system.decode).parameters.values()
+    return sum(parameter.default is parameter.empty for parameter in asked) == 1
+
+
 @torch.no_grad()
 def codes(system: Encodes, x: Float[Tensor, "examples ..."]) -> Float[Tensor, "examples latent"]:
     """Return the codes of any number of examples."""
@@ -53,23 +63,25 @@ def decoded(system: Decodes, z: Float[Tensor, "rows columns latent"]) -> Float[T
 
 def direction(
     z: Float[Tensor, "examples latent"],
-    labels: Int[Tensor, " examples"] | Bool[Tensor, " examples"],
-    value: int = 1,
+    labels: Int[Tensor, " labels"] | Bool[Tensor, " labels"] | NDArray[Any] | Sequence[Any],
+    value: int | str = 1,
     logistic: bool = False,
 ) -> Float[Tensor, "latent"]:
     """Return the vector in code space along which an attribute appears.
 
     Args:
         z: codes of labelled examples.
-        labels: their classes, or whether they have the attribute.
+        labels: their classes as numbers or words, or whether they have the attribute.
         value: the label of those that have it.
         logistic: take the normal of a logistic regression on the codes, as long as the class means lie apart along it,
             instead of the difference of the class means. It leaves out what merely goes along with the attribute.
 
     Raises:
-        ValueError: all examples have the attribute, or none.
+        ValueError: there is not one label for each code, or all examples have the attribute, or none.
     """
-    has = labels == value
+    if len(labels) != len(z):
+        raise ValueError(f"a direction needs a label for each code, got {len(labels)} labels for {len(z)} codes")
+    has = torch.tensor([label == value for label in labels], dtype=torch.bool, device=z.device)
     if (some := int(has.sum())) in (0, len(has)):
         raise ValueError(
             f"a direction needs examples with label {value} and without it, got {some} of {len(has)} with it"
@@ -110,6 +122,16 @@ def analogy(
     """
     mean = [codes(system, x).mean(0) for x in (a, b, c)]
     return decoded(system, (mean[0] - mean[1] + mean[2])[None, None])[0]
+
+
+def analogies(
+    system: Decodes, a: Float[Tensor, "a ..."], b: Float[Tensor, "b ..."], c: Float[Tensor, "c ..."], rows: int = 6
+) -> Float[Tensor, "rows 4 ..."]:
+    """Return rows of an example of each, and of what is to that of `c` as all of `a` are to all of `b`."""
+    rows = min(rows, len(c))
+    along = codes(system, a).mean(0) - codes(system, b).mean(0)
+    shown = [x[torch.arange(rows) % len(x)] for x in (a, b, c)]
+    return torch.stack([*shown, move(system, c[:rows], along, (1.0,))[:, 0]], 1)
 
 
 def interpolate(
@@ -184,6 +206,21 @@ def manifold(
     z[..., axes[0]] += scale[axes[0]] * levels[:, None]
     z[..., axes[1]] += scale[axes[1]] * levels
     return decoded(system, z)
+
+
+def leading(system: Decodes, z: Float[Tensor, "examples latent"], among: int = 50) -> list[int]:
+    """Return the numbers of the code in order of how much they change what is decoded, the most telling first.
+
+    Each is moved from a deviation below its mean over some codes to one above, the others staying at theirs. Only those
+    numbers count whose deviations are the largest `among` all.
+    """
+    scale = z.std(0)
+    widest = scale.topk(min(among, len(scale))).indices
+    steps = torch.zeros(len(widest), 2, len(scale), dtype=z.dtype, device=z.device)
+    steps[torch.arange(len(widest)), :, widest] = scale[widest, None] * scale.new_tensor([-1.0, 1.0])
+    below, above = decoded(system, z.mean(0) + steps).flatten(2).unbind(1)
+    order: list[int] = widest[(above - below).norm(dim=1).argsort(descending=True)].tolist()
+    return order
 
 
 def write_grid(x: Float[Tensor, "rows columns ..."], shape: Sequence[int], path: Path) -> None:

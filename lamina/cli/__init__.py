@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Callable
 
 COMMANDS = {
     "list": ("show", "recipes, with their papers and their published and measured figures"),
@@ -12,6 +13,7 @@ COMMANDS = {
     "evaluate": ("use", "held-out figures of a trained run"),
     "predict": ("use", "what a trained run says of pictures or rows"),
     "sample": ("use", "new examples from a trained run"),
+    "latent": ("latent", "pictures of arithmetic with codes: interpolation, direction, analogy, manifold"),
     "turing": ("turing", "a page on which people tell real from generated images, and its figures"),
     "reproduce": ("reproduce", "train recipes and compare them with their published figures"),
 }
@@ -32,9 +34,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"lamina {version}")
         return 0
+    return guarded(lambda: run(words[0], words[1:]))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Do the work of a command or a script; return its exit status, 2 for bad input, 128 + n after signal n."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads make a busy machine ten times slower
     try:
-        return run(words[0], words[1:])
+        return work()
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

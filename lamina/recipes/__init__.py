@@ -13,6 +13,7 @@ FAMILIES = (
     "counts",
     "frames",
     "discriminative",
+    "shallow",
     "autoencoder",
     "variational",
     "diffusion",

@@ -12,19 +12,17 @@ from lamina.core import Batch, Run
 from lamina.data.batches import Batches, in_order
 from lamina.data.dataset import Data
 from lamina.data.examples import Mapped
-from lamina.modules.corruption import GaussianNoise, Masking, SaltAndPepper
 from lamina.modules.standardize import Standardize
 from lamina.optim.schedules import linear_to_zero
-from lamina.recipes.generative import measure_generator
-from lamina.recipes.inputs import bernoulli, gaussian, rows
+from lamina.recipes.generated import measure_generator
+from lamina.recipes.inputs import bernoulli, rows
 from lamina.recipes.registry import recipe
-from lamina.systems.autoencoder.autoencoder import Autoencoder
+from lamina.recipes.shallow import NOISES, Noise, autoencoder
+from lamina.systems.autoencoder.autoencoder import Activation, Autoencoder
 from lamina.systems.energy.units import Bernoulli, Gaussian
 from lamina.systems.vision.classifier import Classifier
 
-Noise = Literal["masking", "gaussian", "salt-and-pepper"]
 AVERAGE = 0.999  # decay of the mean of a classifier's weights, which is what is evaluated and kept
-NOISES = {"masking": Masking, "gaussian": GaussianNoise, "salt-and-pepper": SaltAndPepper}
 
 
 @recipe(
@@ -158,25 +156,23 @@ def walkback(
         epochs: passes over the data.
         batch: examples in an update.
     """
-    x = rows(data)
-    units = gaussian(x) if visible == "gaussian" else bernoulli(x, binarize=False)
-    bias = units.matching(units.standard(x).mean(0), len(x))
-    return Run(
-        system=Autoencoder(
-            *(units, hidden, NOISES[noise](level), bias),
-            tied=False,
-            activation="sigmoid" if sparsity else "saturated-linear" if saturation else "tanh",
-            contraction=contraction,
-            sparsity=sparsity,
-            walkback=steps,
-            saturation=saturation,
-        ),
-        train=Batches(data.train, batch, seed=seed),
-        valid=in_order(data.valid),
-        test=in_order(data.test),
-        optimizer=partial(Adam, lr=lr, fused=True),
-        schedules={"lr": linear_to_zero(lr)},
+    activation: Activation = "sigmoid" if sparsity else "saturated-linear" if saturation else "tanh"
+    return autoencoder(
+        data,
+        seed=seed,
+        hidden=hidden,
+        activation=activation,
+        tied=False,
+        noise=noise,
+        level=level,
+        steps=steps,
+        contraction=contraction,
+        sparsity=sparsity,
+        saturation=saturation,
+        visible=visible,
+        lr=lr,
         epochs=epochs,
+        batch=batch,
     )
 
 

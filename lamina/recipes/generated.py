@@ -38,6 +38,8 @@ def measure_generator(run: Run) -> dict[str, float]:
     assert run.test is not None
     held = gather(run.test, SAMPLES, run.device)
     train, test = gather(run.train, SAMPLES, run.device)["x"], held["x"]
+    if min(len(train), len(test)) == 1:
+        return figures  # a network has nothing to learn from
     with evaluating(run.system), seeded(run.device, run.seed):
         fake = twins(run.system, held)
     told = two_sample_test(test, fake)

@@ -49,6 +49,12 @@ class Recipe:
         """The name that the command line knows it by."""
         return self.function.__name__
 
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments and their defaults, but for data and seed."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {parameter.name: parameter.default for parameter in parameters if parameter.name not in ("data", "seed")}
+
     def __call__(self, data: Data, **arguments: Any) -> Run:
         """Build the run: the same arguments and seed give the same weights.
 

@@ -207,6 +207,6 @@ def log_partition(model: EnergyModel) -> tuple[float, float] | None:
     else:
         axis = torch.linspace(-EDGE, EDGE, POINTS, dtype=torch.float64)
         v, cell = torch.cartesian_prod(*[axis] * size).view(-1, size), size * math.log(2 * EDGE / (POINTS - 1))
-    scores = torch.cat([-model.energy(part.to(model.a)).double() for part in torch.split(v, 2**14)]).cpu()
+    scores = torch.cat([-model.potential(part.to(model.a)).double() for part in torch.split(v, 2**14)]).cpu()
     total = scores.logsumexp(0)
     return float(total) + cell, float((scores - total).exp()[v.abs().amax(1) > EDGE - FRAME].sum())

@@ -11,7 +11,6 @@ Raina, Battle, Lee, Packer & Ng (2007), Self-taught learning, section 3.
 Differs from the paper: any system that encodes, where the paper has sparse codes and a support vector machine.
 """
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -21,7 +20,8 @@ from torch import Tensor
 from lamina.core import Batch
 from lamina.data.dataset import Data
 from lamina.data.examples import Arrays, Examples, whole
-from lamina.recipes.records import line
+from lamina.data.images import fit_to
+from lamina.recipes.records import line, summary
 from lamina.recipes.semisupervised import balanced
 
 STRENGTHS = (0.003, 0.03, 0.3, 3.0)  # C of the logistic regression
@@ -58,17 +58,39 @@ def of_classes(data: Data, kept: range) -> Data:
     )
 
 
+def of_shape(data: Data, shape: Sequence[int]) -> Data:
+    """Return the examples in a shape: pictures are resized, and turned to gray or color.
+
+    Raises:
+        ValueError: they cannot take it, as rows of more or fewer numbers.
+    """
+
+    def of(examples: Examples | None) -> Examples | None:
+        return None if examples is None else Arrays(**whole(fit_to(examples, shape)))
+
+    if data.shape == tuple(shape):
+        return data
+    train = of(data.train)
+    assert train is not None
+    return replace(data, train=train, valid=of(data.valid), test=of(data.test), unlabelled=of(data.unlabelled))
+
+
+def check(data: Data, counts: Sequence[int]) -> None:
+    """Raise ValueError where the data lacks validation or test examples, or a number of labels does not fit."""
+    if data.valid is None or data.test is None:
+        raise ValueError(f"{data.name} needs validation and test examples: give the data both splits")
+    if not data.labels() <= min(counts) <= max(counts) <= len(data.train):
+        raise ValueError(f"numbers of labels must lie in {data.labels()}..{len(data.train)}, got {list(counts)}")
+
+
 def linear_errors(encode: Encode, data: Data, counts: Sequence[int], seeds: Sequence[int]) -> dict[int, list[float]]:
     """Return, for each number of labels, a linear classifier's test error for the examples that each seed draws.
 
     Raises:
         ValueError: the data lacks validation or test examples, or a number of labels does not fit.
     """
-    if data.valid is None or data.test is None:
-        raise ValueError(f"{data.name} needs validation and test examples: give the data both splits")
-    if not data.labels() <= min(counts) <= max(counts) <= len(data.train):
-        raise ValueError(f"numbers of labels must lie in {data.labels()}..{len(data.train)}, got {list(counts)}")
-    parts = [whole(part) for part in (data.train, data.valid, data.test)]
+    check(data, counts)
+    parts = [whole(part) for part in (data.train, data.valid, data.test) if part is not None]
     train, valid, test = (encode(part["x"]) for part in parts)
     mean, scale = train.mean(0), train.std()
     f = [(features - mean) / scale for features in (train, valid, test)]
@@ -99,9 +121,9 @@ def raw(x: Float[Tensor, "examples *shape"]) -> Float[Tensor, "examples numbers"
 
 
 def markdown(errors: dict[str, dict[int, list[float]]]) -> str:
-    """Return a table of mean test errors in percent: a row for each kind of features, a column a number of labels."""
+    """Return a table of test errors, mean and deviation: a row a kind of features, a column a number of labels."""
     counts = list(next(iter(errors.values())))
     lines = [line("features", *(f"{count} labels" for count in counts)), line(*["---"] * (len(counts) + 1))]
     for name, found in errors.items():
-        lines.append(line(name, *(f"{100 * statistics.mean(found[count]):.2f} %" for count in counts)))
+        lines.append(line(name, *(summary(found[count], "fraction") for count in counts)))
     return "".join(lines)

@@ -201,7 +201,7 @@ def commit() -> str | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")) != here.parents[1]:
             return None
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", "lamina") else "")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", ":/lamina") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

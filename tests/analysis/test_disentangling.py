@@ -4,16 +4,19 @@ import math
 
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import mutual_info_score, r2_score
 
 from lamina.analysis.disentangling import (
     binned,
     disentangling,
+    figures,
     gaps,
     markdown,
     mutual_information,
     mutual_information_gap,
+    principal_components,
     probes,
 )
 
@@ -133,3 +136,21 @@ def test_what_cannot_be_is_refused():
         gaps(v[:, :1], v)
     with pytest.raises(ValueError, match="factor 1 never varies"):
         gaps(v, torch.cat([v[:, :1], torch.ones(9, 1)], 1))
+
+
+def test_figures_by_name():
+    table = {"probe": [1.0, 0.5], "gap": [0.2, 0.4], "gap permuted": [0.0, 0.1]}
+    found = figures(table, ("x", "y"))
+    assert found["MIG"] == pytest.approx(0.3)
+    assert found["MIG permuted"] == pytest.approx(0.05)
+    assert (found["probe x"], found["gap y"], found["gap permuted y"]) == (1.0, 0.4, 0.1)
+
+
+def test_principal_components_are_those_of_scikit_learn():
+    x = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    other = x.flip(0) + 1
+    theirs = PCA(4).fit(x.flatten(1).numpy()).transform(other.flatten(1).numpy())
+    ours = principal_components(x, 4)(other).numpy()
+    assert abs(abs(ours) - abs(theirs)).max() < 1e-12  # the sign of an axis means nothing
+    with pytest.raises(ValueError, match="no 7 principal"):
+        principal_components(x, 7)

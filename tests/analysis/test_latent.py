@@ -1,6 +1,7 @@
 """Arithmetic with codes: on an orthogonal linear system it is arithmetic with pixels, which is checked exactly."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +12,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lamina.analysis import latent
+from lamina.analysis.attributes import Marked, by_class, with_attributes
 from lamina.analysis.latent import (
     Decodes,
+    analogies,
     analogy,
     arc,
     codes,
+    decodes,
     direction,
     interpolate,
+    leading,
     line,
     manifold,
     move,
@@ -27,6 +32,7 @@ from lamina.data.dataset import Data
 from lamina.data.examples import Arrays
 from lamina.recipes.autoencoder import walkback
 from lamina.recipes.energy import rbm
+from lamina.recipes.semisupervised import m2
 from lamina.recipes.variational import vae
 
 SHAPE = (1, 3, 4)
@@ -72,6 +78,10 @@ def test_protocol_is_met_by_systems_that_encode_and_decode(system):
     assert isinstance(small.system, Decodes)
     assert isinstance(walkback(data, hidden=4, batch=5, epochs=1).system, Decodes)
     assert not isinstance(rbm(data, hidden=4, batch=5, epochs=1).system, Decodes)
+    classified = Data("toy", Arrays(x=torch.rand(20, *SHAPE), y=torch.arange(20) % 2), classes=("a", "b"))
+    other = m2(classified, labels=4, hidden=(4,), latent=2, batch=4, epochs=1).system
+    assert isinstance(other, Decodes)  # by its names alone
+    assert [decodes(found) for found in (small.system, system, other, torch.nn.Flatten())] == [True, True, False, False]
     made = manifold(small.system, torch.zeros(2), side=3)
     assert made.shape == (3, 3, *SHAPE)
     assert not made.requires_grad
@@ -81,6 +91,31 @@ def test_analogy_is_arithmetic_with_mean_pictures(system):
     a, b, c = some(9, 1), some(4, 2), some(1, 3)
     close(codes(system, a), system.encode(a))
     close(analogy(system, a, b, c), (a.mean(0) - b.mean(0) + c.mean(0))[None])
+
+
+def test_analogies_beside_their_examples(system):
+    a, b, c = some(9, 1), some(2, 2), some(4, 3)
+    table = analogies(system, a, b, c, 3)
+    close(table[:, 0], a[:3])
+    close(table[:, 1], b[[0, 1, 0]])
+    close(table[:, 2], c[:3])
+    for row, example in zip(table, c, strict=False):
+        close(row[3], analogy(system, a, b, example[None])[0])
+    assert len(analogies(system, a, b, c, 9)) == 4
+
+
+def test_directions_from_words_and_lists(system):
+    z, y = codes(system, some(12)), torch.arange(12) % 3
+    words = [["cat", "dog", "cow"][k] for k in y.tolist()]
+    expected = direction(z, y, 2)
+    for labels, value in ((words, "cow"), (np.array(words), "cow"), (y.tolist(), 2), (y.numpy() == 2, 1)):
+        close(direction(z, labels, value), expected)
+    for labels, value in ((words, "glasses"), (words, 2), (y, "cow")):
+        with pytest.raises(ValueError, match=f"with label {value} and without it, got 0 of 12"):
+            direction(z, labels, value)
+    for labels in (y[:5], words[:5], [*words, "cat"]):
+        with pytest.raises(ValueError, match=f"got {len(labels)} labels for 12 codes"):
+            direction(z, labels)
 
 
 def test_directions_are_differences_of_class_means(system):
@@ -171,6 +206,19 @@ def test_manifold_has_equal_probability_between_its_points():
             manifold(Plain(), mean, axes=axes)
 
 
+def test_leading_numbers_of_a_code_change_most():
+    """Pixels are numbers of the code times 1 to 12: what tells is deviation times that."""
+
+    class Scaled(Rotation):
+        def decode(self, z):
+            return (z * torch.arange(1, 13)).reshape(-1, *SHAPE)
+
+    deviations = torch.tensor([5.0] * 3 + [2.0] * 5 + [0.1] * 4, dtype=torch.float64)
+    z = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None] * deviations + 3
+    assert leading(Scaled(), z) == [7, 2, 6, 5, 1, 4, 3, 0, 11, 10, 9, 8]
+    assert leading(Scaled(), z, among=3) == [2, 1, 0]
+
+
 def test_tables_become_pictures(system, tmp_path):
     x = some(6).float().reshape(2, 3, *SHAPE)
     write_grid(x, SHAPE, tmp_path / "grid.png")
@@ -184,3 +232,47 @@ def test_tables_become_pictures(system, tmp_path):
     assert sheet[-1, -1] == corner
     with pytest.raises(ValueError, match="no pictures"):
         write_grid(torch.rand(2, 3, 5), (5,), tmp_path / "rows.png")
+
+
+def test_examples_by_what_they_have(tmp_path):
+    """All combinations of two classes and two attributes, once each; the attributes from tables of two forms."""
+    every = torch.cartesian_prod(*[torch.arange(2)] * 3)
+    x = every[:, :, None, None].float()
+    known = by_class(Arrays(x=x, y=every[:, 0]), ("man", "woman"))
+    (tmp_path / "numbers.csv").write_text("\n".join(["hat,tall", *(f"{2 * b - 1},{c}" for _, b, c in every.tolist())]))
+    (tmp_path / "words.csv").write_text("\n".join(["on,is", *(f"{'-h'[b]},{'st'[c]}" for _, b, c in every.tolist())]))
+    marked = with_attributes(known, tmp_path / "numbers.csv", tmp_path)
+    assert list(marked.marks) == ["man", "woman", "hat", "tall"]
+    assert marked.having("man+hat").tolist() == ((every[:, 0] == 0) & (every[:, 1] == 1)).tolist()
+    words = with_attributes(known, tmp_path / "words.csv", tmp_path)
+    assert list(words.marks) == ["man", "woman", "-", "h", "s", "t"]
+    for name, other in (("hat", "h"), ("tall", "t")):
+        assert torch.equal(marked.having(name), words.having(other))
+    found = marked.apart(["man+hat", "man", "woman"])
+    assert [part[:, :2, 0, 0].unique(dim=0).tolist() for part in found] == [[[0, 1]], [[0, 0]], [[1, 0]]]
+    assert [len(part) for part in found] == [2, 2, 2]  # whether they are tall is not asked
+    some = marked.ordered(torch.tensor([7, 0]))
+    assert some.x.flatten(1).tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert some.having("woman+hat+tall").tolist() == [True, False]
+    plus = Marked(x, {"a+b": every[:, 0] == 0})
+    assert torch.equal(plus.having("a+b"), every[:, 0] == 0)
+    with pytest.raises(ValueError, match="these examples have none"):
+        Marked(x, {}).having("man")
+
+
+def test_attributes_of_pictures_that_a_table_names(tmp_path):
+    levels = {"cat/a.png": 0, "cat/b.png": 51, "dog/a.png": 255}
+    for name, level in levels.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((3, 4), level, np.uint8)).save(tmp_path / name)
+    table = tmp_path / "table.csv"
+    table.write_text("picture,old\ndog/a.png,1\ncat/b.png,0\n")
+    known = by_class(Arrays(x=torch.zeros(2, *SHAPE), y=torch.arange(2)), ("cat", "dog"))
+    for source in (tmp_path, Path("mnist")):  # in the folder, or beside the table
+        marked = with_attributes(known, table, source)
+        assert marked.x[:, 0, 0, 0].tolist() == pytest.approx([1.0, 0.2])
+        assert {name: has.tolist() for name, has in marked.marks.items()} == {
+            "cat": [False, True],
+            "dog": [True, False],
+            "old": [True, False],
+        }

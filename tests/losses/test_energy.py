@@ -45,17 +45,18 @@ def minimize(parameters, loss):
 
 
 def maximum_likelihood(model, p, log_Z):
-    return p @ model.energy(EVERY) + model.energy(EVERY).neg().logsumexp(0)
+    return p @ model.joint_energy(EVERY) + model.joint_energy(EVERY).neg().logsumexp(0)
 
 
 def noise_contrastive(model, p, log_Z):
     q = torch.linspace(-1, 1, 64).double().softmax(0)
-    real, fake = losses.noise_contrastive(lambda v: model.energy(v) + log_Z, EVERY, EVERY, lambda v: q.log().repeat(2))
+    energy, log_density = (lambda v: model.joint_energy(v) + log_Z), (lambda v: q.log().repeat(2))
+    real, fake = losses.noise_contrastive(energy, EVERY, EVERY, log_density)
     return p @ real + q @ fake
 
 
 def flips(loss, model, p, log_Z):
-    return p @ loss(model.energy, EVERY)
+    return p @ loss(model.joint_energy, EVERY)
 
 
 POPULATION = {
@@ -71,7 +72,7 @@ POPULATION = {
 def test_the_true_parameters_minimize_the_loss_of_the_whole_population(name):
     """All 64 states of a fully visible machine, weighted by their probability; from another machine's parameters."""
     truth, model = machine(0), machine(1)
-    p = truth.energy(EVERY).neg().softmax(0).detach()
+    p = truth.joint_energy(EVERY).neg().softmax(0).detach()
     log_Z = torch.zeros((), dtype=torch.float64, requires_grad=True)
     known = [*model.parameters(), *([log_Z] if name == "noise-contrastive" else [])]
     minimize(known, lambda: POPULATION[name](model, p, log_Z))
@@ -89,9 +90,9 @@ def test_losses_over_flips_by_brute_force(rows, monkeypatch):
 
     def energy(v):
         calls.append(len(v))
-        return model.energy(v)
+        return model.joint_energy(v)
 
-    p = model.energy(EVERY).neg().softmax(0).tolist()
+    p = model.joint_energy(EVERY).neg().softmax(0).tolist()
     expected = torch.zeros(3, 64, dtype=torch.float64)
     for state in range(64):
         for i in range(6):
@@ -205,10 +206,10 @@ def test_contrastive_divergence_has_the_gradient_of_the_likelihood_for_samples_o
     """200,000 exact samples, seed 8: a standard error is below 0.5 / sqrt(200,000) = 0.0011; bound 5 of them."""
     model = machine(8)
     x = torch.rand(50, 6).lt(0.4).double()
-    p = model.energy(EVERY).neg().softmax(0).detach()
+    p = model.joint_energy(EVERY).neg().softmax(0).detach()
     samples = EVERY[p.multinomial(200_000, replacement=True)]
     parameters = list(model.parameters())
-    found = torch.autograd.grad(losses.contrastive_divergence(model.energy, x, samples), parameters)
-    exact = torch.autograd.grad(model.energy(x).mean() + model.log_partition(), parameters)
+    found = torch.autograd.grad(losses.contrastive_divergence(model.joint_energy, x, samples), parameters)
+    exact = torch.autograd.grad(model.joint_energy(x).mean() + model.log_partition(), parameters)
     for slope, wanted in zip(found, exact, strict=True):
         assert float((slope - wanted).abs().max()) < 0.0056

@@ -18,7 +18,13 @@
 With squared error and Gaussian noise of small variance σ², (r(x) - x) / σ² is the score ∇ log p(x) of the data, and at
 any σ² that of the data with the noise added (Alain & Bengio 2014, theorem 1; Vincent 2011, section 4).
 
-Differs from the papers: ĥ_j is the mean over a batch.
+Gaussian units are p(x | h) = N(r, diag s²) with one s for each number of x. At any s that all numbers share, the
+likeliest r is that of least squares: -log p(x; r) stands for (x - r)² / 2, against which λ, β and γ are weighed as
+published. Given r, the likeliest s is closed:
+
+    s² = E (x - r(x̃))²
+
+Differs from the papers: ĥ_j is the mean over a batch, s² a running mean over batches.
 """
 
 import math
@@ -57,6 +63,8 @@ DISTANCES: dict[Activation, Callable[[Tensor], Tensor]] = {
     "shrink": torch.abs,
 }
 """s(a), and as functions of h = s(a) its slope, and the distance of a from where it is flat, if it is anywhere."""
+
+RATE = 0.05  # of a batch in the running mean of s²; after 100 updates less than a hundredth of its start is left
 
 
 class Autoencoder(System):
@@ -112,6 +120,9 @@ class Autoencoder(System):
         nn.init.zeros_(self.encoder.bias)
         self.V = None if tied else nn.Parameter(self.encoder.weight.detach().t().clone())
         self.c = nn.Parameter(torch.zeros(size) if bias is None else bias.clone())
+        self.variance: Tensor
+        if not visible.binary:
+            self.register_buffer("variance", torch.ones(size))
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch hidden"]:
@@ -130,16 +141,17 @@ class Autoencoder(System):
 
     @torch.no_grad()
     def sample(self, count: int, steps: int = 100) -> Float[Tensor, "count ..."]:
-        """Return means of the last reconstructions of Markov chains that start from noise."""
+        """Return the last states of Markov chains that start from noise; of binary units, their means."""
         v = self.visible.draw(torch.zeros_like(self.c).expand(count, -1))
         for _ in range(steps - 1):
             v = self.step(v)
-        return self.decode(self.code(self.corruption(v)))
+        theta = self.natural(self.code(self.corruption(v)))
+        return self.visible.restored(self.visible.mean(theta) if self.visible.binary else self.draw(theta))
 
     @torch.no_grad()
     def step(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
         """Return the next states of Markov chains: corrupted, encoded, decoded and drawn."""
-        return self.visible.draw(self.natural(self.code(self.corruption(v))))
+        return self.draw(self.natural(self.code(self.corruption(v))))
 
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
@@ -160,10 +172,16 @@ class Autoencoder(System):
         """Return the natural parameters V h + c of the reconstruction: logits, or means of Gaussian units."""
         return torch.addmm(self.c, h, self.encoder.weight if self.V is None else self.V.t())
 
+    def draw(self, theta: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+        """Return a sample of p(x; θ): of Gaussian units, with deviation s."""
+        if self.visible.binary:
+            return self.visible.draw(theta)
+        return torch.addcmul(theta, self.variance.sqrt(), torch.randn_like(theta))
+
     def distances(
         self, v: Float[Tensor, "batch visible"], theta: Float[Tensor, "batch visible"]
     ) -> Float[Tensor, "batch"]:
-        """Return -log p(v; θ) in nats: cross-entropy, or half the squared error."""
+        """Return -log p(v; θ) in nats: cross-entropy, or half the squared error, for s = 1 and up to a constant."""
         if self.visible.binary:
             return F.binary_cross_entropy_with_logits(theta, v, reduction="none").sum(1)
         return (theta - v).square().sum(1) / 2
@@ -173,15 +191,17 @@ class Autoencoder(System):
         return SLOPES[self.activation](h).square().mean(0) @ self.encoder.weight.square().sum(1)
 
     def loss(self, x: Float[Tensor, "batch ..."]) -> Terms:
-        """Return the reconstruction error in nats, and the penalties."""
+        """Return the reconstruction error in nats, and the penalties; in training, follow s² of Gaussian units."""
         v = self.visible.observed(x)
         state, terms = v, dict[str, Tensor]()
         for k in range(self.walkback):
             h = self.code(self.corruption(state))
             theta = self.natural(h)
             terms["reconstruction"] = terms.get("reconstruction", 0) + self.distances(v, theta).mean() / self.walkback
+            if self.training and not self.visible.binary:
+                self.variance.lerp_((v - theta.detach()).square().mean(0), RATE)
             if k + 1 < self.walkback:
-                state = self.visible.draw(theta.detach())
+                state = self.draw(theta.detach())
         if self.contraction:
             terms["contraction"] = self.contraction * self.jacobian(h)
         if self.sparsity:

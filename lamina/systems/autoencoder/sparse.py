@@ -129,14 +129,17 @@ class SparseCoding(System):
         return self.dictionary.infer(self.dictionary.inputs.standard(x), steps, tolerance)
 
     @torch.no_grad()
-    def energy(self, x: Float[Tensor, "batch ..."], z: Float[Tensor, "batch codes"]) -> Float[Tensor, "batch"]:
-        """Return E(z; x) in nats."""
+    def energy(
+        self, x: Float[Tensor, "batch ..."], z: Float[Tensor, "batch codes"] | None = None
+    ) -> Float[Tensor, "batch"]:
+        """Return E(z; x) in nats, or without codes the least over them."""
+        z = self.infer(x) if z is None else z
         return self.dictionary.error(self.dictionary.inputs.standard(x), z) + self.dictionary.cost(z)
 
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
         """Return minus the least energy in nats; it is no log-likelihood, as codes are not summed over."""
-        return -self.energy(x, self.infer(x))
+        return -self.energy(x)
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "batch codes"]) -> Float[Tensor, "batch ..."]:
@@ -199,15 +202,18 @@ class PSD(System):
         )
 
     @torch.no_grad()
-    def energy(self, x: Float[Tensor, "batch ..."], z: Float[Tensor, "batch codes"]) -> Float[Tensor, "batch"]:
-        """Return E(z; x) in nats."""
+    def energy(
+        self, x: Float[Tensor, "batch ..."], z: Float[Tensor, "batch codes"] | None = None
+    ) -> Float[Tensor, "batch"]:
+        """Return E(z; x) in nats, or without codes the least over them."""
+        z = self.infer(x) if z is None else z
         terms = self.parts(self.dictionary.inputs.standard(x), z, self.encode(x))
         return torch.stack(list(terms.values())).sum(0)
 
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
         """Return minus the least energy in nats; it is no log-likelihood, as codes are not summed over."""
-        return -self.energy(x, self.infer(x))
+        return -self.energy(x)
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "batch codes"]) -> Float[Tensor, "batch ..."]:

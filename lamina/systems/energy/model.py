@@ -111,7 +111,7 @@ class EnergyModel(System):
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
         """Return -E in nats: log p(x) up to a constant."""
-        return -self.energy(self.visible.standard(x))
+        return -self.potential(self.visible.standard(x))
 
     @torch.no_grad()
     def log_prob(self, x: Float[Tensor, "batch ..."], log_partition: float) -> Float[Tensor, "batch"]:
@@ -129,11 +129,11 @@ class EnergyModel(System):
         else:
             v = self.noise(count)
         if self.visible.binary:
-            return self.visible.restored(gibbs(self.energy, v, -(-steps // 10)))
-        return self.visible.restored(adjusted(self.energy, v, steps, self.size)[0])
+            return self.visible.restored(gibbs(self.potential, v, -(-steps // 10)))
+        return self.visible.restored(adjusted(self.potential, v, steps, self.size)[0])
 
-    def energy(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch"]:
-        """Return E(v) in nats."""
+    def potential(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch"]:
+        """Return E(v) in nats, of values as the network sees them."""
         f: Tensor = self.network(v)
         return f.squeeze(1) - v @ self.a - self.visible.log_carrier(v)
 
@@ -149,7 +149,7 @@ class EnergyModel(System):
         """Return the loss of noise-contrastive estimation, which learns log Z."""
         assert self.log_Z is not None
         log_Z, noise = self.log_Z, self.noise(self.noises * len(v))
-        real, fake = losses.noise_contrastive(lambda u: self.energy(u) + log_Z, v, noise, self.noise_density)
+        real, fake = losses.noise_contrastive(lambda u: self.potential(u) + log_Z, v, noise, self.noise_density)
         return real.mean() + fake.mean()
 
     def likelihood(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, ""]:
@@ -161,18 +161,18 @@ class EnergyModel(System):
             width = 2 * CUBE / CELLS
             corners = torch.cartesian_prod(*[width * torch.arange(CELLS, dtype=v.dtype) - CUBE] * size).view(-1, size)
             u, cell = corners.to(v) + width * torch.rand_like(corners.to(v)), size * math.log(width)
-        return self.energy(v).mean() + torch.logsumexp(-self.energy(u), 0) + cell
+        return self.potential(v).mean() + torch.logsumexp(-self.potential(u), 0) + cell
 
     @torch.no_grad()
     def negatives(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "samples visible"]:
         """Return samples near the model, k steps from the data or from where the last update left the chains."""
         start = self.chains if len(self.chains) else v
         if self.visible.binary:
-            ended = gibbs(self.energy, start, self.k)
+            ended = gibbs(self.potential, start, self.k)
         elif self.adjust:
-            ended, _ = adjusted(self.energy, start, self.k, self.size)
+            ended, _ = adjusted(self.potential, start, self.k, self.size)
         else:
-            ended = unadjusted(self.energy, start, self.k, self.size)
+            ended = unadjusted(self.potential, start, self.k, self.size)
         if len(self.chains):
             self.chains.copy_(ended)
         return ended
@@ -193,7 +193,7 @@ class EnergyModel(System):
         """Return the score-matching loss, sliced above 32 features, or for bits minus the log-pseudo-likelihood."""
         v = self.visible.observed(x)
         if self.visible.binary:
-            return {"pseudo_nll": losses.pseudo_likelihood(self.energy, v, self.bits()).mean()}
+            return {"pseudo_nll": losses.pseudo_likelihood(self.potential, v, self.bits()).mean()}
         exact = v.shape[1] <= EXACT
         return {"score_matching": (REAL["score-matching"] if exact else REAL["sliced"])(self, v)}
 
@@ -201,20 +201,20 @@ class EnergyModel(System):
 EITHER: dict[Estimator, Estimate] = {
     "noise-contrastive": lambda model, v: model.contrast(v),
     "maximum-likelihood": lambda model, v: model.likelihood(v),
-    "contrastive-divergence": lambda model, v: losses.contrastive_divergence(model.energy, v, model.negatives(v)),
+    "contrastive-divergence": lambda model, v: losses.contrastive_divergence(model.potential, v, model.negatives(v)),
 }
 REAL: dict[Estimator, Estimate] = {
     **EITHER,
-    "score-matching": lambda model, v: losses.score_matching(model.energy, v).mean(),
-    "sliced": lambda model, v: losses.sliced_score_matching(model.energy, v, model.directions(v)).mean(),
+    "score-matching": lambda model, v: losses.score_matching(model.potential, v).mean(),
+    "sliced": lambda model, v: losses.sliced_score_matching(model.potential, v, model.directions(v)).mean(),
     "denoising": lambda model, v: losses.denoising_score_matching(
-        model.energy, v, torch.randn_like(v), model.deviation
+        model.potential, v, torch.randn_like(v), model.deviation
     ).mean(),
 }
 BINARY: dict[Estimator, Estimate] = {
     **EITHER,
-    "pseudo-likelihood": lambda model, v: losses.pseudo_likelihood(model.energy, v, model.bits()).mean(),
-    "ratio-matching": lambda model, v: losses.ratio_matching(model.energy, v, model.bits()).mean(),
-    "probability-flow": lambda model, v: losses.probability_flow(model.energy, v, model.bits()).mean(),
+    "pseudo-likelihood": lambda model, v: losses.pseudo_likelihood(model.potential, v, model.bits()).mean(),
+    "ratio-matching": lambda model, v: losses.ratio_matching(model.potential, v, model.bits()).mean(),
+    "probability-flow": lambda model, v: losses.probability_flow(model.potential, v, model.bits()).mean(),
 }
 """What each estimator minimizes, given the values of real and of binary units."""

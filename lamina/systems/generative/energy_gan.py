@@ -74,10 +74,10 @@ class EnergyGAN(System):
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch"]:
         """Return minus the energy; it is no log-likelihood."""
-        return -self.energy(self.visible.standard(x))
+        return -self.potential(self.visible.standard(x))
 
-    def energy(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch"]:
-        """Return E(v)."""
+    def potential(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch"]:
+        """Return E(v), of standardized values."""
         E: Tensor = self.network(v)
         return E.squeeze(1)
 
@@ -91,18 +91,18 @@ class EnergyGAN(System):
         v = self.visible.standard(x)
         with torch.no_grad():
             fake = self.generated(v, len(v))
-        return {"real": F.relu(self.energy(v)).mean(), "fake": F.relu(self.margin - self.energy(fake)).mean()}
+        return {"real": F.relu(self.potential(v)).mean(), "fake": F.relu(self.margin - self.potential(fake)).mean()}
 
     def generation(self, x: Float[Tensor, "batch ..."]) -> Terms:
         """Return what the generator minimizes, on as many new examples as there are in `x`."""
-        return {"generator": self.energy(self.generated(x, len(x))).mean()}
+        return {"generator": self.potential(self.generated(x, len(x))).mean()}
 
     def metrics(self, x: Float[Tensor, "batch ..."]) -> Terms:
         """Return the energy distance, in units of standardized data, and the energies of both kinds of examples."""
         v = self.visible.standard(x)
         fake = self.generated(v, len(v))
         distance = energy_distance(v, fake)
-        return {"energy_distance": distance, "real": self.energy(v).mean(), "fake": self.energy(fake).mean()}
+        return {"energy_distance": distance, "real": self.potential(v).mean(), "fake": self.potential(fake).mean()}
 
     def objectives(self) -> tuple[Objective, ...]:
         return (

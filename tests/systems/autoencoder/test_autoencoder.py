@@ -3,16 +3,21 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.func import jacrev, vmap
 
 import lamina
+from lamina.cli import main
 from lamina.core import Encodes, Samples
+from lamina.data.plane import moons
 from lamina.modules.corruption import GaussianNoise, Masking
 from lamina.recipes.autoencoder import cae, sda
+from lamina.recipes.shallow import autoencoder
 from lamina.systems.autoencoder.autoencoder import ACTIVATIONS, DISTANCES, Autoencoder, divergence
 from lamina.systems.energy.units import Bernoulli, Gaussian
+from lamina.systems.generative.gan import energy_distance
 
 
 def units(size, binary=True):
@@ -205,6 +210,47 @@ def test_chain_reaches_the_distribution_that_its_transition_matrix_has():
 
 
 @torch.no_grad()
+def test_chain_of_the_best_linear_denoiser_has_the_distribution_of_the_data():
+    """Independent Gaussians of variance c, noise σ² = 1/4: x given x̃ is N(a x̃, aσ²) with a = c / (c + σ²).
+
+    The variance is estimated within 3 % from 300 batches of 1000; that of 20,000 chains of 100 steps is c within 5 %.
+    """
+    torch.manual_seed(0)
+    c = torch.tensor([0.04, 1.0, 2.25])
+    a = c / (c + 0.25)
+    system = Autoencoder(units(3, binary=False), 3, GaussianNoise(0.5), tied=False, activation="linear")
+    system.encoder.weight.copy_(torch.eye(3))
+    system.V.copy_(a.diag())
+    for _ in range(300):
+        system.loss(c.sqrt() * torch.randn(1000, 3))
+    assert torch.allclose(system.variance, a * 0.25, rtol=0.03)
+    kept = system.eval().variance.clone()
+    system.loss(torch.zeros(10, 3))
+    assert torch.equal(system.variance, kept)  # learned in training only
+    found = system.sample(20_000)
+    assert torch.allclose(found.var(0), c, rtol=0.05)
+    assert float(found.t().corrcoef().triu(1).abs().max()) < 0.03
+
+
+def test_chain_of_a_denoising_autoencoder_follows_two_moons():
+    """1000 samples, seed 0: their energy distance to test points is below half of that of a Gaussian with the moments.
+
+    With draws of deviation 1 it is above twice that.
+    """
+    data, settings = moons(), {"noise": "gaussian", "level": 0.3, "visible": "gaussian"}
+    run = autoencoder(data, hidden=256, activation="relu", tied=False, lr=2e-2, epochs=8, **settings)
+    lamina.fit(run)
+    units, (train, test) = run.system.visible, (part.fields["x"] for part in (data.train, data.test))
+    torch.manual_seed(0)
+    gaussian = torch.distributions.MultivariateNormal(train.mean(0), train.t().cov()).sample((1000,))
+    chain = run.system.sample(1000)
+    run.system.variance.fill_(1.0)
+    samples = (chain, gaussian, run.system.sample(1000))
+    near, middle, far = (float(energy_distance(units.standard(x), units.standard(test))) for x in samples)
+    assert 2 * near < middle < far / 2
+
+
+@torch.no_grad()
 def test_walkback_starts_where_the_plain_form_is():
     system, x = made(walkback=3), torch.rand(6, 5, dtype=torch.float64)
     one = made()
@@ -243,3 +289,22 @@ def test_a_classifier_of_any_values_comes_back_from_its_folder(recipe, tmp_path)
     run = recipe(data, hidden=(3,), visible="gaussian", pretraining=1, epochs=1, batch=10)
     lamina.fit(run, tmp_path)
     assert torch.equal(lamina.load(tmp_path).predict(x), run.system.predict(x))
+
+
+@pytest.mark.parametrize(
+    ("words", "terms"),
+    [
+        ("", ["reconstruction"]),
+        ("--no-tied --noise gaussian --level 0.1 --activation relu", ["reconstruction"]),
+        ("--sparsity 0.1", ["reconstruction", "sparsity"]),
+        ("--contraction 0.1 --saturation 0.1 --activation shrink", ["reconstruction", "contraction", "saturation"]),
+    ],
+)
+def test_one_recipe_trains_every_kind_from_the_command_line(words, terms, tmp_path):
+    folder, shared = str(tmp_path / "run"), ("--visible", "gaussian", "--hidden", "5", "--epochs", "1")
+    assert main(["train", "autoencoder", "--data", "moons", *words.split(), *shared, "--out", folder]) == 0
+    system = lamina.load(folder)
+    assert list(system.loss(torch.zeros(3, 2))) == terms
+    assert (system.V is None) == ("--no-tied" not in words)
+    assert main(["sample", folder, "-n", "7", "--out", str(tmp_path / "x.npy")]) == 0
+    assert np.load(tmp_path / "x.npy").shape == (7, 2)

@@ -204,6 +204,8 @@ def test_refuses_what_does_not_fit():
         likelihood(energy_model(data))
     with pytest.raises(ValueError, match="validation and test"):
         compare(data)
+    with pytest.raises(ValueError, match="two numbers each; toy has 3"):
+        compare(dataclasses.replace(data, valid=data.train, test=data.train))
     with pytest.raises(ValueError, match="at least one score"):
         plot_energies({}, torch.rand(4, 2), Path("none.png"))
 
@@ -228,9 +230,10 @@ def test_every_strategy_of_the_tutorial_gives_a_score():
     data = mixture(count=200, held=50)
     runs, x = all_strategies(data, epochs=1), data.valid.fields["x"]
     assert len(runs) == 19
-    for name, run in runs.items():
-        assert scored(run, code_of(data) if name in FLIPS else None)(x).shape == (50,), name
-    code, run = code_of(data), runs["ratio-matching"]
+    for name, tried in runs.items():
+        for run in tried:
+            assert scored(run, code_of(data) if name in FLIPS else None)(x).shape == (50,), name
+    code, run = code_of(data), runs["ratio-matching"][0]
     middles = torch.cartesian_prod(
         *((torch.arange(64) + 0.5) / 64 * (high - low) + low for low, high in zip(code.low, code.high, strict=True))
     )

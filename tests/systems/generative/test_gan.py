@@ -293,6 +293,13 @@ def test_measure(conditional, sklearn, monkeypatch):
     assert figures == gan.measure(run)  # draws from the run's seed
 
 
+def test_measure_of_a_single_test_example(monkeypatch):
+    monkeypatch.setattr(generated, "SAMPLES", 100)
+    data = toy()
+    run = gan(Data("toy", data.train, data.valid, Arrays(**data.test.fetch(torch.tensor([0])))), **SMALL)
+    assert "classifier_accuracy" not in gan.measure(run)
+
+
 def test_measure_needs_test_examples():
     with pytest.raises(ValueError, match="give the data both splits"):
         gan.measure(gan(Data("toy", toy().train), **SMALL))
