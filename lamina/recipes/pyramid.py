@@ -121,7 +121,7 @@ def lapgan(
     rates = {f"generator_{k}": generator_lr for k in range(levels)}
     rates |= {f"discriminator_{k}": discriminator_lr for k in range(levels)}
     rates |= {f"generator_{levels - 1}": coarse_generator_lr, f"discriminator_{levels - 1}": coarse_discriminator_lr}
-    train = data.train if conditional else everything(data)
+    train = data.train if conditional or data.unlabelled is None else everything(data)
     return Run(
         system=ConditionalLAPGAN(made, classes) if conditional else LAPGAN(made),
         train=Batches(train, batch, seed=seed),
