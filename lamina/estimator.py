@@ -201,7 +201,7 @@ class Scorer(RecipeEstimator):
     """Estimators that say how likely each example is."""
 
     def score_samples(self, X: Any) -> NDArray[np.float32]:
-        """Return minus the energy of each example (examples,), such as a log-likelihood up to a constant of this fit."""
+        """Return minus the energy of each example (examples,), as a log-likelihood up to a constant of this fit."""
         return self.answers(self.trained().score, X)
 
     def __sklearn_tags__(self) -> Any:
